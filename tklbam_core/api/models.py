@@ -1,0 +1,228 @@
+"""What crosses the contract: requests the core makes and answers plugins give.
+
+All are plain frozen dataclasses, made with keyword arguments. Answers are checked against these types when they
+come back, so a plugin that returns something else gets an error with its name on it. Sizes are bytes, durations
+seconds, times are timezone-aware UTC datetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from .limits import Limits
+from .progress import Progress, silent
+
+Operation = Literal["backup", "restore", "rollback"]
+Stage = Literal["pre", "inspect", "post", "failed"]
+
+
+# --- databases -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpRequest:
+    """Dump every database that `limits` takes, below `extras`, in the engine's own subdirectory (which it creates).
+
+    `options` are the administrator's `database-option ENGINE:KEY=VALUE` for this engine (host, port, user, socket,
+    password-file, …). `root` is the system's root; servers are only looked for when it is `/` or `options` name one.
+    """
+
+    extras: Path
+    limits: Limits
+    options: Mapping[str, str] = field(default_factory=dict)
+    root: Path = Path("/")
+    simulate: bool = False
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseResult:
+    """One database dumped, restored or put back. `rows` is None where the engine can't count them cheaply."""
+
+    name: str
+    tables: int
+    rows: int | None
+    size: int
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseFailure:
+    """A database (or, with `table`, a part of it) that could not be read or written, and why, in one line."""
+
+    database: str
+    reason: str
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseReport:
+    """What a database plugin did. Anything in `failures` makes the session incomplete: nothing is left out quietly.
+
+    `directory` is the engine's subdirectory of the extras ("myfs"); `server` says what was talked to
+    ("MariaDB 10.11.6 at /run/mysqld/mysqld.sock").
+    """
+
+    engine: str
+    directory: str
+    server: str
+    databases: tuple[DatabaseResult, ...] = ()
+    failures: tuple[DatabaseFailure, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRequest:
+    """Restore what the engine's subdirectory of `extras` holds and `limits` takes.
+
+    Before its first change the plugin saves into `rollback` (its own, empty, 0700 directory) all that it needs to put
+    the server back as it was, also when this process is killed at any later moment. With `simulate` it changes
+    nothing and returns what it would do. With `rollback` None nothing need be saved.
+    """
+
+    extras: Path
+    limits: Limits
+    rollback: Path | None
+    options: Mapping[str, str] = field(default_factory=dict)
+    root: Path = Path("/")
+    simulate: bool = False
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackRequest:
+    """Put back what a restore saved in `rollback`. Must be safe to run again after being killed itself."""
+
+    rollback: Path
+    options: Mapping[str, str] = field(default_factory=dict)
+    root: Path = Path("/")
+    progress: Progress = silent
+
+
+# --- storage ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRequest:
+    """Open the target at `address` (a URL). `credentials` come from a Hub or the registry; `options` from conf."""
+
+    address: str
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    root: Path = Path("/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineAddress:
+    """How duplicity reaches a target: its URL, extra options, and environment (where credentials go, never argv)."""
+
+    url: str
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """One file on a target: its name without folder, its size in bytes and, where known, when it was written."""
+
+    name: str
+    size: int
+    modified: datetime | None = None
+
+
+# --- profiles --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRequest:
+    """Find a profile and write its files (formats: dirindex.conf, dirindex, packages, …) into `directory`, empty.
+
+    `wanted` is what the administrator asked for (`force-profile`: an id, `empty`, `dpkg`, a path), or None: the best
+    for this system. `profile_id` is the id the system itself has. `known` is the timestamp of the profile already
+    here, so that a Hub can answer "still current" with None.
+    """
+
+    wanted: str | None
+    profile_id: str
+    directory: Path
+    root: Path = Path("/")
+    known: datetime | None = None
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileInfo:
+    """A profile that was found: the id it will be known by, where it came from in a few words, and its time."""
+
+    profile_id: str
+    source: str
+    timestamp: datetime
+    warnings: tuple[str, ...] = ()
+
+
+# --- key escrow ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscrowRequest:
+    """Where a key packet is to be kept or found: `place` is a path, `-`, or what the plugin makes of it."""
+
+    place: str
+    backup_id: str | None = None
+    overwrite: bool = False
+
+
+# --- records (a Hub) -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account as linked: the `subkey` that authenticates every later call. Kept in the registry, mode 0600."""
+
+    subkey: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Storage credentials: `kind` ("iamrole", "iamuser", "devpay") and its fields by the Hub's names."""
+
+    kind: str
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupRecord:
+    """A backup as a Hub knows it. `key` is the key packet, Base64 text; `size` is bytes."""
+
+    backup_id: str
+    address: str
+    key: str = field(repr=False)
+    profile_id: str
+    created: datetime | None = None
+    updated: datetime | None = None
+    size: int = 0
+    label: str = ""
+    server_id: str = ""
+    no_passphrase: bool = False
+
+
+# --- lifecycle -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleEvent:
+    """Where a run is. `extras` is set from `inspect` on; `outcome` ("complete", "incomplete", "failed") at the end."""
+
+    operation: Operation
+    stage: Stage
+    root: Path
+    profile_id: str = ""
+    extras: Path | None = None
+    address: str = ""
+    simulate: bool = False
+    outcome: str = ""

@@ -1,0 +1,53 @@
+"""What a storage plugin returns for an address: an object that answers for one target."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .models import EngineAddress, StoredFile
+
+
+class Target(abc.ABC):
+    """One place where sessions are stored: a flat set of named files.
+
+    Every method raises TargetError, with the address and what to do, when the target can't be reached or refuses.
+    """
+
+    address: str
+    """The address as the administrator wrote it, without any password."""
+
+    @abc.abstractmethod
+    def engine(self) -> EngineAddress:
+        """How duplicity reaches this target."""
+
+    @abc.abstractmethod
+    def check(self, *, write: bool) -> None:
+        """Proves that the target is there and readable and, with `write`, that a backup could be stored (it may be
+        created). Leaves nothing behind but the folder."""
+
+    @abc.abstractmethod
+    def files(self) -> Iterator[StoredFile]:
+        """All files of the target, in any order; none when the target does not exist yet."""
+
+    @abc.abstractmethod
+    def delete(self, names: Iterable[str]) -> None:
+        """Deletes files by name. A name that is not there is no error."""
+
+    @abc.abstractmethod
+    def read(self, name: str) -> BinaryIO:
+        """Opens one file for reading as a stream of bytes."""
+
+    @abc.abstractmethod
+    def write(self, name: str, content: BinaryIO) -> None:
+        """Stores one file whole, or not at all."""
+
+    def free_bytes(self) -> int | None:
+        """Bytes still free on the target, None where that can't be known."""
+        return None
+
+    def local_path(self) -> Path | None:
+        """The directory on this machine that the target lies in, so that it is not backed up into itself."""
+        return None

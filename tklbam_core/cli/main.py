@@ -1,0 +1,191 @@
+"""`tklbam` and its classic names: finds the command, runs it, and turns errors into exit codes in one place."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from ..api.errors import TklbamError
+
+# name → (module, short help). Modules are imported when their command runs, so that help and completion stay instant.
+COMMANDS = {
+    "init": ("init", "Make the key, get a profile: once, before the first backup"),
+    "backup": ("backup", "Back up what changed since this system was installed"),
+    "restore": ("restore", "Restore a backup onto this system"),
+    "restore-rollback": ("restore_rollback", "Undo the last restore"),
+    "list": ("list", "List the backups that a Hub knows"),
+    "status": ("status", "Tell how fresh and how sound the backups are"),
+    "passphrase": ("passphrase", "Change the passphrase that protects the key"),
+    "escrow": ("escrow", "Write the key, protected by a passphrase, to a safe place"),
+    "plugins": ("plugins", "Show the plugins that were found"),
+    "config": ("config", "Show the configuration in force, and where it came from"),
+    "internal": ("internal", "The parts that a backup is made of, for scripts and repairs"),
+}
+INTERNAL = {
+    "create-profile": ("create_profile", "Make a profile from a pristine system"),
+    "detect-profile-id": ("detect_profile_id", "Print the id of this system's profile"),
+    "dirindex": ("dirindex", "Write an index of paths, or print the changes against one"),
+    "fixstat": ("fixstat", "Apply ownership and modes from a delta"),
+    "delete": ("delete", "Apply the deletions of a delta"),
+    "merge-userdb": ("merge_userdb", "Merge two user databases and print the id maps"),
+    "newpkgs": ("newpkgs", "Print the packages that are not in a base list"),
+    "newpkgs-install": ("newpkgs_install", "Install those of the packages that can be had"),
+    "stsagent": ("stsagent", "Print the Hub's storage credentials"),
+}
+MISSING = {
+    "internal mysql2fs": "tklbam-mysql",
+    "internal fs2mysql": "tklbam-mysql",
+    "internal pgsql2fs": "tklbam-postgres",
+    "internal fs2pgsql": "tklbam-postgres",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is used; plugins' commands are among them."""
+
+    def __init__(self, table: dict[str, tuple[str, str]], prefix: str = "", **attributes: object) -> None:
+        super().__init__(**attributes)  # type: ignore[arg-type]
+        self._table = table
+        self._prefix = prefix
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self._table, *sorted(self._plugged())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._table:
+            command = importlib.import_module(f"tklbam_core.cli.{self._table[cmd_name][0]}").command
+            assert isinstance(command, click.Command)
+            return command
+        point = self._plugged().get(cmd_name)
+        if point is not None:
+            try:
+                command = point.load()
+            except Exception as error:
+                raise TklbamError(
+                    f"the plugin command {point.name} can't be loaded: {error}",
+                    "Reinstall or disable the distribution that provides it.",
+                ) from error
+            assert isinstance(command, click.Command)
+            return command
+        full_name = f"{self._prefix} {cmd_name}".strip()
+        if full_name in MISSING:
+            raise TklbamError(
+                f"`{full_name}` comes with a plugin that is not installed", f"Install {MISSING[full_name]}."
+            )
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, help_text) for name, (_, help_text) in self._table.items()]
+        rows += [
+            (name, f"({point.dist.name if point.dist else 'plugin'})")
+            for name, point in sorted(self._plugged().items())
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _plugged(self) -> dict[str, EntryPoint]:
+        dotted = self._prefix.replace(" ", ".") + "." if self._prefix else ""
+        found = {}
+        for point in entry_points(group="tklbam.commands"):
+            rest = point.name.removeprefix(dotted)
+            if point.name.startswith(dotted) and "." not in rest:
+                found[rest] = point
+        return found
+
+
+def _root_command() -> click.Group:
+    from .. import __version__
+
+    group = LazyGroup(
+        COMMANDS,
+        name="tklbam",
+        help="Backup and migration: stores what changed since this system was installed.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    return click.version_option(__version__, prog_name="tklbam")(group)
+
+
+def _run(command: Callable[[], click.Command], prog_name: str, arguments: list[str] | None = None) -> None:
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = command().main(args=words, prog_name=prog_name, standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.exceptions.Abort:
+        click.echo("error: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except TklbamError as error:
+        if "--debug" in words or os.environ.get("TKLBAM_DEBUG"):
+            raise
+        click.echo(f"error: {error.what}", err=True)
+        if error.remedy:
+            click.echo(f"  {error.remedy}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def main() -> None:
+    """`tklbam COMMAND …`"""
+    _run(_root_command, "tklbam")
+
+
+def _classic(name: str) -> None:
+    def command() -> click.Command:
+        found = importlib.import_module(f"tklbam_core.cli.{COMMANDS[name][0]}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    _run(command, f"tklbam-{name}")
+
+
+def init() -> None:
+    _classic("init")
+
+
+def backup() -> None:
+    _classic("backup")
+
+
+def restore() -> None:
+    _classic("restore")
+
+
+def restore_rollback() -> None:
+    _classic("restore-rollback")
+
+
+def list_() -> None:
+    _classic("list")
+
+
+def status() -> None:
+    _classic("status")
+
+
+def passphrase() -> None:
+    _classic("passphrase")
+
+
+def escrow() -> None:
+    _classic("escrow")
+
+
+def plugins() -> None:
+    _classic("plugins")
+
+
+def config() -> None:
+    _classic("config")
+
+
+def internal() -> None:
+    _classic("internal")

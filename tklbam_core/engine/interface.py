@@ -1,0 +1,126 @@
+"""What the pipelines ask of an archive engine, and nothing more, so that another writer or reader can stand behind it.
+
+A *session* is one full or incremental backup, known by its time (UTC, whole seconds). A *chain* is a full session and
+its increments. The archive format is duplicity's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ..api.progress import Progress, silent
+from ..api.storage import Target
+
+Kind = Literal["full", "incremental"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRequest:
+    """Store the paths listed in `file_list` (NUL-separated bytes, relative to `source`, UTF-8) as one session.
+
+    `extras` is the directory that is stored as `TKLBAM` (it lies at `source`/TKLBAM unless the administrator moved
+    it). `secret` is the archive's passphrase. `volume_size` is megabytes; `uploads` is how many
+    volumes go up at once where the target can.
+    """
+
+    source: Path
+    extras: Path
+    file_list: Path
+    full: bool
+    secret: str = field(repr=False)
+    volume_size: int = 25
+    uploads: int = 1
+    progress: Progress = silent
+    total_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One session as it lies on a target. `size` is bytes on the target, signatures and manifest included."""
+
+    kind: Kind
+    time: datetime
+    size: int
+    volumes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A full session and its increments, oldest first."""
+
+    sessions: tuple[Session, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(session.size for session in self.sessions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteResult:
+    """What was stored. `source_size` and `changed` describe the source; `seconds` is wall time."""
+
+    session: Session
+    source_files: int
+    source_size: int
+    new_files: int
+    changed_files: int
+    deleted_files: int
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The cheap check after a session: every volume the manifest names is on the target with a plausible size."""
+
+    ok: bool
+    volumes: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchRequest:
+    """Fetch the state at `time` (None: the latest) into `destination`, an empty directory.
+
+    With `path` only that subtree is fetched, and `destination` becomes it. Nothing is written outside `destination`
+    whatever the archive says.
+    """
+
+    destination: Path
+    secret: str = field(repr=False)
+    path: str | None = None
+    time: datetime | None = None
+    progress: Progress = silent
+
+
+class Engine(Protocol):
+    """An archive engine. Every method raises EngineError (ArchiveError where the target's content is damaged,
+    TargetError where it can't be reached, SpaceError where a disk is full)."""
+
+    def prepare(self, target: Target, secret: str) -> Sequence[str]:
+        """Removes what interrupted runs left on the target and in the local cache; says what, a line each."""
+        ...
+
+    def chains(self, target: Target) -> Sequence[Chain]:
+        """The complete chains on the target, oldest first, from the names and sizes of its files alone."""
+        ...
+
+    def write(self, target: Target, request: WriteRequest) -> WriteResult:
+        """Stores one session."""
+        ...
+
+    def verify(self, target: Target, session: Session, secret: str) -> Verification:
+        """Checks a session cheaply."""
+        ...
+
+    def fetch(self, target: Target, request: FetchRequest) -> None:
+        """Restores files from the target."""
+        ...
+
+    def prune(self, target: Target, keep_full: int) -> Sequence[Session]:
+        """Deletes all but the newest `keep_full` chains; returns the sessions that are gone."""
+        ...
