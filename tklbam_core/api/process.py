@@ -98,19 +98,22 @@ def start(
     cwd: Path | None = None,
     chroot: Path | None = None,
     pass_fds: Sequence[int] = (),
+    tied: bool = True,
 ) -> Iterator[Process]:
     """Runs a program for the length of a `with` block; on leaving by an exception it is stopped, else waited for.
 
     `env` is added to this process's environment (a value of "" stays an empty string); `secrets` likewise, and is
     never shown in errors or logs. `stdin` and `stdout` are subprocess.PIPE, DEVNULL or an open file; standard input is
     /dev/null unless given, standard output is /dev/null unless given. `chroot` runs the program inside that root.
+    A `tied` program is killed by the kernel when this one dies, however it dies, so that no orphan goes on writing;
+    package managers are not tied, since they must end what they began.
     Raises CommandError when the program exits non-zero, TklbamError when it is not installed.
     """
     program = os.fsdecode(argv[0])
     if not _present(program, chroot):
         raise TklbamError(f"{program} is not installed", f"Install the package that provides {Path(program).name}.")
     child = subprocess.Popen(
-        [os.fspath(word) for word in [*_chroot_words(chroot), *argv]],
+        [os.fspath(word) for word in [*_tied_words(tied), *_chroot_words(chroot), *argv]],
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         stdout=subprocess.DEVNULL if stdout is None else stdout,
         stderr=subprocess.PIPE,
@@ -142,6 +145,7 @@ def run(
     input: bytes | None = None,
     cwd: Path | None = None,
     chroot: Path | None = None,
+    tied: bool = True,
     check: bool = True,
 ) -> Completed:
     """Runs a program whose output is small (it is kept in memory) and returns what it printed.
@@ -152,7 +156,7 @@ def run(
     output = b""
     try:
         with start(
-            argv, env=env, secrets=secrets, stdin=stdin, stdout=subprocess.PIPE, cwd=cwd, chroot=chroot
+            argv, env=env, secrets=secrets, stdin=stdin, stdout=subprocess.PIPE, cwd=cwd, chroot=chroot, tied=tied
         ) as process:
             feeder = threading.Thread(target=_feed, args=(process, input or b""), daemon=True) if stdin else None
             if feeder:
@@ -172,6 +176,11 @@ def _feed(process: Process, data: bytes) -> None:
         process.stdin.write(data)
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
+
+
+def _tied_words(tied: bool) -> list[str]:
+    # setpriv(1) sets the death signal and then becomes the program: no code runs between fork and exec in here.
+    return ["setpriv", "--pdeathsig", "KILL", "--"] if tied and shutil.which("setpriv") else []
 
 
 def _chroot_words(chroot: Path | None) -> list[str]:
