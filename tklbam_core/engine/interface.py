@@ -22,13 +22,13 @@ Kind = Literal["full", "incremental"]
 class WriteRequest:
     """Store the paths listed in `file_list` (NUL-separated bytes, relative to `source`, UTF-8) as one session.
 
-    `extras` is the directory that is stored as `TKLBAM` (it lies at `source`/TKLBAM unless the administrator moved
+    `extras` is the directory that is stored as `TKLBAM`, None for a raw upload (it lies at `source`/TKLBAM unless the administrator moved
     it). `secret` is the archive's passphrase. `volume_size` is megabytes; `uploads` is how many
     volumes go up at once where the target can.
     """
 
     source: Path
-    extras: Path
+    extras: Path | None
     file_list: Path
     full: bool
     secret: str = field(repr=False)
