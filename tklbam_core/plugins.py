@@ -174,26 +174,30 @@ class Plugins:
     def plugin_of(self, instance: Any) -> Plugin:
         return self._names[instance]
 
-    def call_each(self, kind: str, hook: str, **arguments: Any) -> Iterable[tuple[Plugin, Callable[[], Any]]]:
-        """For each plugin of a kind that implements `hook`, a function that calls that plugin alone.
+    def caller(self, plugin: Plugin, hook: str, **arguments: Any) -> Callable[[], Any]:
+        """A function that calls `hook` of one plugin alone, with the wrappers of listening plugins around it.
 
-        Wrappers of listening plugins surround each call. So one plugin's failure is its own.
+        So one plugin's failure is its own. What it raises that is no TklbamError becomes a PluginError with its name.
         """
         self.load("hooks")
-        for plugin in self.load(kind):
-            instance = self.manager.get_plugin(plugin.label)
-            if instance is None or not hasattr(instance, hook):
-                continue
-            others = [obj for obj, p in self._names.items() if p.kind == kind and p.label != plugin.label]
-            caller = self.manager.subset_hook_caller(hook, remove_plugins=others)
+        others = [obj for obj, p in self._names.items() if p.kind == plugin.kind and p.label != plugin.label]
+        subset = self.manager.subset_hook_caller(hook, remove_plugins=others)
 
-            def call(caller: Any = caller) -> Any:
-                answer = caller(**arguments)
-                if isinstance(answer, list):
-                    return answer[0] if answer else None
-                return answer
+        def call() -> Any:
+            try:
+                answer = subset(**arguments)
+            except TklbamError:
+                raise
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {plugin.label} ({plugin.distribution}) failed: {type(error).__name__}: {error}",
+                    "Report this to the plugin's author; --debug shows where it happened.",
+                ) from error
+            if isinstance(answer, list):
+                return answer[0] if answer else None
+            return answer
 
-            yield plugin, call
+        return call
 
     def first(self, kind: str, hook: str, *, name: str | None = None, **arguments: Any) -> Any:
         """The first answer of the plugins of a kind, None when nobody has one."""

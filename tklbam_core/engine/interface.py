@@ -22,8 +22,8 @@ Kind = Literal["full", "incremental"]
 class WriteRequest:
     """Store the paths listed in `file_list` (NUL-separated bytes, relative to `source`, UTF-8) as one session.
 
-    `extras` is the directory that is stored as `TKLBAM`, None for a raw upload (it lies at `source`/TKLBAM unless the administrator moved
-    it). `secret` is the archive's passphrase. `volume_size` is megabytes; `uploads` is how many
+    `extras` is the directory that is stored as `TKLBAM` (it lies at `source`/TKLBAM unless the administrator moved it);
+    None for a raw upload. `secret` is the archive's passphrase. `volume_size` is megabytes; `uploads` is how many
     volumes go up at once where the target can.
     """
 

@@ -1,0 +1,74 @@
+"""What every pipeline works with: the host, the registry, the plugins, and where words and progress go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .api.errors import PluginError, UsageError
+from .api.models import TargetRequest
+from .api.progress import Progress, silent
+from .api.storage import Target
+from .host import Host
+from .plugins import Plugins
+from .registry import Registry
+
+STORAGE_PLUGINS = {
+    "file": "tklbam-storage-local",
+    "s3": "tklbam-storage-s3",
+    "sftp": "tklbam-storage-remote",
+    "rsync": "tklbam-storage-remote",
+    "ftp": "tklbam-storage-remote",
+    "ftps": "tklbam-storage-remote",
+    "imap": "tklbam-storage-remote",
+    "imaps": "tklbam-storage-remote",
+    "webdav": "tklbam-storage-remote",
+    "webdavs": "tklbam-storage-remote",
+}
+"""Which distribution serves a scheme: for the error's remedy alone, nothing is imported by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One run's surroundings. `warn` and `note` take one line of plain text; `options` are the `KIND:NAME` options of
+    plugins ("mysql" → {"host": …})."""
+
+    host: Host
+    registry: Registry
+    plugins: Plugins
+    warn: Callable[[str], None]
+    note: Callable[[str], None]
+    progress: Progress = silent
+    database_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    def target(self, address: str, credentials: Mapping[str, str] | None = None) -> Target:
+        """Opens a target; raises UsageError for no URL, PluginError where no plugin serves its scheme."""
+        scheme = urlsplit(address).scheme
+        if not scheme:
+            raise UsageError(
+                f"{address!r} is not a URL", f"For a local folder write file://{Path(address).absolute()}."
+            )
+        found: Target | None = self.plugins.first(
+            "storage",
+            "tklbam_storage_target",
+            request=TargetRequest(
+                address=address,
+                credentials=credentials or {},
+                options=self.storage_options,
+                root=self.host.root,
+            ),
+        )
+        if found is None:
+            known = sorted({plugin.name for plugin in self.plugins.load("storage")})
+            remedy = (
+                f"Install {STORAGE_PLUGINS[scheme]}." if scheme in STORAGE_PLUGINS else "Check the address's spelling."
+            )
+            raise PluginError(
+                f"no plugin stores to {scheme}:// addresses"
+                + (f" (there is one for {', '.join(known)})" if known else ""),
+                remedy,
+            )
+        return found
