@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from . import __version__
@@ -19,24 +18,25 @@ from .delta.profile import Profile
 from .delta.rules import PathRules
 from .delta.write import Changes, write_changes
 from .engine.interface import Engine, Session, WriteRequest, WriteResult
-from .extras import BackupConf, ExtrasIndex, footprint, make_extras, settle_times
+from .extract import write_extract
+from .extras import BackupConf, footprint, make_extras, settle_times
 from .hooks import find_hooks
 from .lifecycle import Lifecycle
-from .lock import locked
-from .schedule import full_is_due
+from .scratch import scratch_directory
 from .system.identity import host_facts
 from .system.packages import write_new_packages
 from .system.users import save_for_backup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackupRequest:
+class BackupOrder:
     """What the administrator asked for. `addresses` are URLs; `overrides` are path rules and database limits;
-    `volume_size` is megabytes; `keep_full` 0 keeps every chain."""
+    `full_backup` is the age at which a chain is followed by a new full session; `volume_size` is megabytes;
+    `keep_full` 0 keeps every chain; `extract` is a directory to write the backup into as plain files, instead."""
 
     addresses: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
-    full_backup: str = "1M"
+    full_backup: timedelta = timedelta(days=30)
     volume_size: int = 25
     uploads: int = 1
     keep_full: int = 0
@@ -47,6 +47,7 @@ class BackupRequest:
     allow_missing_database: bool = False
     extras_dir: Path | None = None
     simulate: bool = False
+    extract: Path | None = None
     run_hooks: bool = False
 
 
@@ -65,11 +66,10 @@ class StoredSession:
 class BackupSummary:
     """What a backup did. `missing` names what could not be read or stored: with any, the backup is incomplete.
 
-    `files` and `size` (bytes) are the uncompressed footprint, extras included; `changes` counts the delta's lines by
-    kind (o, s, d).
+    `files` and `size` (bytes) are the uncompressed footprint, extras included; `changes` counts the delta by kind.
     """
 
-    profile_id: str = ""
+    profile_id: str
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: float = 0.0
     files: int = 0
@@ -78,33 +78,256 @@ class BackupSummary:
     new_packages: int = 0
     databases: list[DatabaseReport] = field(default_factory=list)
     stored: list[StoredSession] = field(default_factory=list)
-    failed_targets: dict[str, TklbamError] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def outcome(self) -> str:
+        return "incomplete" if self.missing else "complete"
 
-def run_backup(request: BackupRequest, profile: Profile, secret: str, context: Context, engine: Engine) -> BackupSummary:
+
+def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Context, engine: Engine) -> BackupSummary:
     """Makes one backup and returns what it did. The caller holds the lock of this root.
 
     Raises a TklbamError where nothing could be stored; what was stored without a part of the system has that part
     named in the summary's `missing`.
     """
-    if not request.addresses and not request.simulate:
-        raise UsageError("there is nowhere to store the backup",
-                         "Give --address URL, or put an `address URL` line into the configuration.")
-    targets = [context.target(address) for address in request.addresses]
-    with building(request, profile, context, targets, keep=request.simulate) as built:
-        if not request.simulate:
-            store(request, built, targets, secret, context, engine)
-    return built.summary
+    began = time.monotonic()
+    targets = open_targets(order, context)
+    summary = BackupSummary(profile_id=profile.profile_id)
+    lifecycle = begin(order, profile, context)
+    with lifecycle.reporting_failure():
+        lifecycle.at("pre")
+        with (
+            make_extras(context.host, order.extras_dir, keep=order.simulate) as extras,
+            scratch_directory() as scratch,
+        ):
+            context.note(f"CREATING {extras}")
+            conf = first_conf(order, profile, context)
+            conf.write(extras)
+            overlay = scratch / "overlay"
+            changes = find_changes(order, profile, targets, context, extras, overlay, summary)
+            if not order.skip_files:
+                save_for_backup(context.host, extras / "etc")
+            if not order.skip_packages:
+                summary.new_packages = write_new_packages(context.host, profile.packages, extras / "newpkgs")
+            if not order.skip_database:
+                conf = add_databases(order, conf, context, extras, summary)
+            replace(conf, files=changes.files, size=changes.size).write(extras)
+            count_footprint(changes, extras, context, summary)
+            lifecycle.at("inspect", extras=extras)
+            if order.extract is not None:
+                write_extract(context.host.root, overlay, extras, order.extract)
+            elif not order.simulate:
+                store(order, secret, targets, context, engine, extras, overlay, summary)
+        summary.seconds = time.monotonic() - began
+        lifecycle.at("post", outcome=summary.outcome)
+    return summary
 
 
-@dataclass(slots=True, kw_only=True)
-class Built:
-    """A backup ready to be stored: the extras directory, the overlay's file list and what is known so far."""
+def open_targets(order: BackupOrder, context: Context) -> list[Target]:
+    """The targets. Raises the first one's error, before any work is done, when none of them can be written."""
+    targets = [context.target(address) for address in order.addresses]
+    if order.simulate or order.extract is not None:
+        return targets
+    if not targets:
+        raise UsageError(
+            "there is nowhere to store the backup",
+            "Give --address URL, or put an `address URL` line into the configuration.",
+        )
+    failures = []
+    for target in targets:
+        try:
+            target.check(write=True)
+        except TklbamError as error:
+            failures.append(error)
+    if len(failures) == len(targets):
+        raise failures[0]
+    return targets
 
-    extras: Path
-    changes: Changes
-    extras_index: ExtrasIndex
-    summary: BackupSummary
-    lifecycle: Lifecycle
+
+def begin(order: BackupOrder, profile: Profile, context: Context) -> Lifecycle:
+    environment = {"TKLBAM_PROFILE_ID": profile.profile_id, "TKLBAM_BACKUP_EXTRACT_PATH": str(context.host.extras_dir)}
+    for name in ("files", "database", "packages"):
+        if getattr(order, f"skip_{name}"):
+            environment[f"TKLBAM_BACKUP_SKIP_{name.upper()}"] = "yes"
+    hooks = find_hooks(
+        context.host,
+        profile=profile.directory,
+        environment=environment,
+        run_foreign=order.run_hooks,
+        warn=context.warn,
+    )
+    event = LifecycleEvent(
+        operation="backup",
+        stage="pre",
+        root=context.host.root,
+        profile_id=profile.profile_id,
+        address=" ".join(order.addresses),
+        simulate=order.simulate,
+    )
+    return Lifecycle(context, hooks, event)
+
+
+def first_conf(order: BackupOrder, profile: Profile, context: Context) -> BackupConf:
+    return BackupConf(
+        profile_id=profile.profile_id,
+        overrides=order.overrides,
+        skip_files=order.skip_files,
+        skip_packages=order.skip_packages,
+        skip_database=order.skip_database,
+        version=__version__,
+        host=host_facts(context.host),
+    )
+
+
+def find_changes(
+    order: BackupOrder,
+    profile: Profile,
+    targets: Sequence[Target],
+    context: Context,
+    extras: Path,
+    overlay: Path,
+    summary: BackupSummary,
+) -> Changes:
+    """Scans, writes delta and file list, and notes in the summary what could not be read."""
+    rules = PathRules() if order.skip_files else profile.rules + path_rules(order.overrides)
+    changes = write_changes(
+        root=context.host.root,
+        profile=profile,
+        rules=rules,
+        skip=own_places(order, targets, context, extras, overlay.parent),
+        checksum=order.checksum,
+        extras=extras,
+        file_list=overlay,
+        progress=context.progress,
+    )
+    summary.changes = changes.counts
+    summary.missing += changes.missing
+    for warning in changes.warnings:
+        warn(summary, context, warning)
+    return changes
+
+
+def path_rules(overrides: Sequence[str]) -> PathRules:
+    """The path rules among overrides; the others are database limits."""
+    return PathRules.from_words(word for word in overrides if word.removeprefix("-").startswith("/"))
+
+
+def own_places(
+    order: BackupOrder, targets: Sequence[Target], context: Context, extras: Path, scratch: Path
+) -> frozenset[bytes]:
+    """What is never scanned, as paths of the system: our own state, and targets that lie on it."""
+    host = context.host
+    own = [host.registry_dir, host.rollback_dir, host.restore_cache_dir, host.extras_dir, extras, scratch]
+    own += [place for target in targets if (place := target.local_path()) is not None]
+    if order.extract is not None:
+        own.append(order.extract)
+    return frozenset(b"/" + bytes(place.relative_to(host.root)) for place in own if place.is_relative_to(host.root))
+
+
+def add_databases(
+    order: BackupOrder, conf: BackupConf, context: Context, extras: Path, summary: BackupSummary
+) -> BackupConf:
+    outcome = dump_databases(context, extras, order.overrides)
+    summary.databases = outcome.reports
+    for warning in outcome.warnings:
+        warn(summary, context, warning)
+    for missing in outcome.missing:
+        if order.allow_missing_database:
+            warn(summary, context, missing)
+        else:
+            summary.missing.append(missing)
+    return replace(conf, databases=outcome.owners)
+
+
+def count_footprint(changes: Changes, extras: Path, context: Context, summary: BackupSummary) -> None:
+    extra_files, extra_size = footprint(extras)
+    summary.files, summary.size = changes.files + extra_files, changes.size + extra_size
+    context.note(f"FULL UNCOMPRESSED FOOTPRINT: {summary.size / 2**20:.2f} MB in {summary.files} files")
+
+
+def store(
+    order: BackupOrder,
+    secret: str,
+    targets: Sequence[Target],
+    context: Context,
+    engine: Engine,
+    extras: Path,
+    overlay: Path,
+    summary: BackupSummary,
+) -> None:
+    """Stores one session on every target; raises the first target's error when none took it."""
+    index = settle_times(extras, context.registry.extras_index())
+    failures: list[tuple[str, TklbamError]] = []
+    for target in targets:
+        try:
+            stored = store_on(order, secret, target, context, engine, extras, overlay, summary)
+        except TklbamError as error:
+            failures.append((target.address, error))
+            continue
+        context.registry.save_extras_index(index)
+        summary.stored.append(stored)
+        if not stored.verified:
+            summary.missing.append(f"{target.address}: the session was stored, but its verification failed")
+    if not summary.stored:
+        raise failures[0][1]
+    summary.missing += [f"{address}: {error.what}" for address, error in failures]
+
+
+def store_on(
+    order: BackupOrder,
+    secret: str,
+    target: Target,
+    context: Context,
+    engine: Engine,
+    extras: Path,
+    overlay: Path,
+    summary: BackupSummary,
+) -> StoredSession:
+    target.check(write=True)
+    for line in engine.prepare(target, secret):
+        context.note(line)
+    full = full_is_due(engine, target, order.full_backup)
+    result = engine.write(
+        target,
+        WriteRequest(
+            source=context.host.root,
+            extras=extras,
+            file_list=overlay,
+            full=full,
+            secret=secret,
+            volume_size=order.volume_size,
+            uploads=order.uploads,
+            progress=context.progress,
+            total_bytes=summary.size,
+        ),
+    )
+    for warning in result.warnings:
+        warn(summary, context, warning)
+    verification = engine.verify(target, result.session, secret)
+    for problem in verification.problems:
+        warn(summary, context, f"{target.address}: {problem}")
+    pruned: Sequence[Session] = ()
+    # Only a new full session that was verified may take an older chain's place.
+    if order.keep_full and verification.ok and result.session.kind == "full":
+        pruned = engine.prune(target, order.keep_full)
+    chains = engine.chains(target)
+    return StoredSession(
+        address=target.address,
+        result=result,
+        verified=verification.ok,
+        chain_length=len(chains[-1].sessions) if chains else 0,
+        pruned=tuple(pruned),
+    )
+
+
+def full_is_due(engine: Engine, target: Target, age: timedelta) -> bool:
+    """Whether the newest chain on the target is missing or older than `age`."""
+    chains = engine.chains(target)
+    return not chains or datetime.now(UTC) - chains[-1].sessions[0].time >= age
+
+
+def warn(summary: BackupSummary, context: Context, text: str) -> None:
+    summary.warnings.append(text)
+    context.warn(text)

@@ -1,0 +1,104 @@
+"""Where a restore takes a backup from: an archive on a target, or an extract in a directory."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from .api.errors import FormatError
+from .api.progress import Progress, silent
+from .api.storage import Target
+from .engine.interface import Engine, FetchRequest
+from .extras import CONF
+
+
+class Source(Protocol):
+    """A backup to restore."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    def fetch_extras(self, work: Path) -> Path:
+        """Fetches the extras alone; returns their directory."""
+        ...
+
+    def fetch_overlay(self, work: Path) -> Path:
+        """Fetches the changed files into a tree that the restore may move files out of; returns it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSource:
+    """The session at `time` (None: the latest) on a target."""
+
+    engine: Engine
+    target: Target
+    secret: str = field(repr=False)
+    time: datetime | None = None
+    progress: Progress = silent
+
+    @property
+    def name(self) -> str:
+        return self.target.address
+
+    def fetch_extras(self, work: Path) -> Path:
+        extras = work / "extras"
+        extras.mkdir(mode=0o700)
+        self._fetch(extras, "TKLBAM")
+        if not (extras / CONF).exists():
+            raise FormatError(
+                self.target.address,
+                None,
+                "the sessions there hold no TKLBAM directory",
+                "It was not made by a backup; `restore --raw-download DIR` fetches it as it is.",
+            )
+        return extras
+
+    def fetch_overlay(self, work: Path) -> Path:
+        overlay = work / "overlay"
+        overlay.mkdir(mode=0o700)
+        self._fetch(overlay, None)
+        shutil.rmtree(overlay / "TKLBAM", ignore_errors=True)
+        return overlay
+
+    def _fetch(self, destination: Path, path: str | None) -> None:
+        self.engine.fetch(
+            self.target,
+            FetchRequest(
+                destination=destination, path=path, time=self.time, secret=self.secret, progress=self.progress
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractSource:
+    """A directory that holds `TKLBAM/` and the overlay: what `backup --dump` writes. It stays as it is."""
+
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.directory)
+
+    def fetch_extras(self, work: Path) -> Path:
+        extras = self.directory / "TKLBAM"
+        if not (extras / CONF).exists():
+            raise FormatError(
+                self.directory,
+                None,
+                "the directory holds no TKLBAM/backup-conf",
+                "Name the directory that `backup --dump` or `restore --raw-download` wrote.",
+            )
+        return extras
+
+    def fetch_overlay(self, work: Path) -> Path:
+        from .extract import copy_tree
+
+        overlay = work / "overlay"
+        copy_tree(self.directory, overlay, leave_out="TKLBAM")
+        return overlay

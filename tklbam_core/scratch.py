@@ -1,0 +1,44 @@
+"""Directories that a run works in and that are gone after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .api.errors import SpaceError
+
+
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A private directory below the system's temporary one (`TMPDIR` moves it)."""
+    with tempfile.TemporaryDirectory(prefix="tklbam-") as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def workspace(parent: Path) -> Iterator[Path]:
+    """A private directory `parent`/work for a restore's fetched files, on the disk of the restored system where
+    possible, so that they can be renamed into place. What a killed run left there is removed first."""
+    place = parent / "work"
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(place)
+    place.mkdir(mode=0o700, parents=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def require_space(place: Path, needed: int, what: str) -> None:
+    """Raises SpaceError when the file system of `place` has less than `needed` bytes free."""
+    status = os.statvfs(place)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise SpaceError(
+            f"{what} needs {needed / 2**20:.1f} MB below {place}, and {free / 2**20:.1f} MB are free",
+            "Make room there, or name another directory.",
+        )
