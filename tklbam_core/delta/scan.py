@@ -6,15 +6,16 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from .content import link_target
 from .escape import escape
 from .model import Entry
 from .rules import PathRules, resolve_inside
-from .tree import Nodes, Verdict, components, names_to_visit, step
+from .tree import Nodes, components, names_to_visit, step
 
 _MOUNTS = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -125,65 +126,61 @@ class Walk:
             self.report.entries += 1
             yield b"/", status, b"/"
         stack = [self._open(self.base, nodes, verdict.taken, status.st_dev)]
+        lstat, cut = os.lstat, len(self.base)
         while stack:
-            below = yield from self._walk(stack[-1])
-            if below is None:
-                stack.pop()
-            else:
-                stack.append(below)
-
-    def _walk(self, directory: _Directory) -> Generator[Found, None, _Directory | None]:
-        """Yields what comes next in a directory; returns the subdirectory to walk now, None at the end."""
-        # This loop runs once a file: what does not change in it is bound to local names.
-        lstat, cut, prefix, device = os.lstat, len(self.base), directory.prefix, directory.device
-        nodes, taken, plain = directory.nodes, directory.taken, directory.plain
-        below: Nodes = ()
-        verdict = Verdict(taken, False, False)
-        count = 0
-        try:
+            directory = stack[-1]
+            # What follows runs once a file: what holds for the whole directory is in local names.
+            prefix, nodes, device, plain = directory.prefix, directory.nodes, directory.device, directory.plain
+            taken, named, below = directory.taken, False, nodes
+            count = 0
             for name in directory.names:
                 if nodes:
                     below = step(nodes, name)
-                    verdict = self._tree.judge(below, taken)
-                    if self._passed_over(prefix[cut:] + name, below, verdict):
+                    taken, named, mount = self._tree.judge(below, directory.taken)
+                    if self._passed_over(prefix[cut:] + name, below, taken, mount):
                         continue
                 place = prefix + name
                 try:
                     status = lstat(place)
                 except OSError as error:
                     if self._lost(directory, place[cut:], error):
-                        return None
+                        stack.pop()
+                        break
                     continue
                 kind = status[0] & 0o170000
-                path = place[cut:] if cut else place
                 if kind == 0o040000:
-                    if verdict.named:
-                        inside, inner_device = True, status[2]
-                    elif verdict.taken and status[2] != device:
-                        inside, inner_device = False, status[2]
+                    path = place[cut:]
+                    if named:
+                        device_inside = status[2]
+                    elif taken and status[2] != device:
+                        taken = False
+                        device_inside = status[2]
                         self._tree.mount(path)
                         self.report.skipped_mounts.append(path)
                     else:
-                        inside, inner_device = verdict.taken, device
-                    if inside:
+                        device_inside = device
+                    if taken:
                         count += 1
                         yield path, status, path if plain else escape(path)
-                    if inside or any(node.leads for node in below):
-                        return self._open(place, below, inside, inner_device)
-                elif verdict.taken and kind != 0o140000:
+                    if taken or any(node.leads for node in below):
+                        stack.append(self._open(place, below, taken, device_inside))
+                        break
+                    taken = directory.taken
+                elif taken and kind != 0o140000:
                     count += 1
+                    path = place[cut:] if cut else place
                     yield path, status, path if plain else escape(path)
-        finally:
+            else:
+                stack.pop()
             self.report.entries += count
-        return None
 
-    def _passed_over(self, path: bytes, nodes: Nodes, verdict: Verdict) -> bool:
+    def _passed_over(self, path: bytes, nodes: Nodes, taken: bool, mount: bool) -> bool:
         """Whether the rules alone say that nothing at a path or below it matters, so that it isn't even looked at."""
         if any(node.barred for node in nodes):
             return True
-        if verdict.mount:
+        if mount:
             self.report.skipped_mounts.append(path)
-        return not verdict.taken and not any(node.leads for node in nodes)
+        return not taken and not any(node.leads for node in nodes)
 
     def _lost(self, directory: _Directory, path: bytes, error: OSError) -> bool:
         """Takes note of a path that could not be looked at; true where that goes for its whole directory."""
@@ -222,10 +219,12 @@ def scan(
         target = None
         if stat.S_ISLNK(status.st_mode):
             try:
-                target = os.readlink(walk.place(path))
-            except OSError:  # replaced in this moment: as good as gone
+                target = link_target(walk.place(path))
+            except FileNotFoundError:
                 walk.report.vanished += 1
                 continue
+            except OSError as error:
+                walk.report.problem(path, error)
         yield entry_of(path, status, target)
 
 
@@ -236,7 +235,7 @@ def entry_of(path: bytes, status: os.stat_result, target: bytes | None) -> Entry
         status.st_uid,
         status.st_gid,
         status.st_size,
-        status[stat.ST_MTIME],
+        int(status[stat.ST_MTIME]),
         status.st_ctime_ns,
         None,
         target,
