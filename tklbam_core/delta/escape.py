@@ -33,8 +33,8 @@ def _original(match: re.Match[bytes]) -> bytes:
 
 def sort_key(path: bytes) -> bytes:
     """Orders paths by components: a directory, its contents, its next sibling."""
-    # NUL is in no name and comes before every other byte, so that `a/b` comes before `a-b`.
-    return path.replace(b"/", b"\0")
+    # NUL is in no name and comes before every other byte, so that `a/b` comes before `a-b`. `.` contains all others.
+    return b"" if path == b"." else path.replace(b"/", b"\0")
 
 
 def check_path(path: bytes, *, relative: bool = False) -> None:
