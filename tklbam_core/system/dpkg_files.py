@@ -109,9 +109,7 @@ def conffiles(root: Path) -> Iterator[Conffile]:
                 continue
             found = _CONFFILE.fullmatch(entry)
             if found is None:
-                raise FormatError(
-                    path, line, f"package {package} has a malformed conffile entry", f"Reinstall {package}."
-                )
+                raise FormatError(path, line, f"package {package} has a malformed conffile", f"Reinstall {package}.")
             md5 = None if found[2] == "newconffile" else found[2]
             yield Conffile(package, found[1].encode("utf-8", "surrogateescape"), md5, "obsolete" in found[3])
 
@@ -119,18 +117,15 @@ def conffiles(root: Path) -> Iterator[Conffile]:
 def diversions(root: Path) -> Iterator[Diversion]:
     """The diversions in force. Raises FormatError for a file whose lines do not come in threes."""
     path = inside(root, "var/lib/dpkg/diversions")
-    group: list[bytes] = []
-    number = 0
-    for number, line in _lines(path):
-        group.append(line)
-        if len(group) == 3:
-            owner = group[2].decode("utf-8", "surrogateescape")
-            yield Diversion(group[0], group[1], None if owner == ":" else owner)
-            group = []
-    if group:
-        raise FormatError(
-            path, number, "a diversion of three lines ends too early", "Put back the copy beside it (-old)."
-        )
+    lines = _lines(path)
+    for number, original in lines:
+        moved_to, owner = next(lines, None), next(lines, None)
+        if moved_to is None or owner is None:
+            raise FormatError(
+                path, number, "a diversion of fewer than three lines", "Put back the copy beside it (-old)."
+            )
+        package = owner[1].decode("utf-8", "surrogateescape")
+        yield Diversion(original, moved_to[1], None if package == ":" else package)
 
 
 def stat_overrides(root: Path) -> Iterator[StatOverride]:
