@@ -8,6 +8,7 @@ the plugin's name on it; the rest keeps working.
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -86,7 +87,8 @@ class Plugins:
         self._disabled = tuple(disabled)
         self._warn = warn
         self._loaded: set[tuple[str, str | None]] = set()
-        self._names: dict[Any, Plugin] = {}
+        self._usable: dict[str, Plugin] = {}
+        self._objects: dict[str, Any] = {}
         self.problems: list[Problem] = []
         self.manager = pluggy.PluginManager("tklbam")
         self.manager.add_hookspecs(hookspecs)
@@ -95,40 +97,24 @@ class Plugins:
         """Loads and registers the plugins of a kind (or the one called `name`); returns those now usable."""
         if (kind, name) not in self._loaded and (kind, None) not in self._loaded:
             self._loaded.add((kind, name))
-            self._load(kind, name)
-        return [p for p in self._names.values() if p.kind == kind and name in (None, p.name)]
+            for plugin in self._without_clashes([p for p in find([kind]) if name in (None, p.name)]):
+                if plugin.label not in self._usable:
+                    self._load(plugin)
+        return [p for p in self._usable.values() if p.kind == kind and name in (None, p.name)]
 
-    def _load(self, kind: str, name: str | None) -> None:
-        # Stevedore is imported here: it costs more than all else that start-up does.
-        wanted = self._without_clashes([p for p in find([kind]) if name in (None, p.name)])
-        registered = {plugin.value: obj for obj, plugin in self._names.items() if isinstance(plugin, Plugin)}
-
-        def failed(_: object, point: EntryPoint, error: BaseException) -> None:
-            plugin = next((p for p in wanted if p.value == point.value and p.name == point.name), None)
-            if plugin is not None:
-                self._report(plugin, f"it can't be loaded: {type(error).__name__}: {error}")
-
-        values = {(p.name, p.value): p for p in wanted}
-        # Named loading keeps plugins nobody asked for from being imported.
-        from stevedore.named import NamedExtensionManager
-
-        manager: NamedExtensionManager[Any] = NamedExtensionManager(
-            PREFIX + kind,
-            names=sorted({p.name for p in wanted}),
-            on_load_failure_callback=failed,
-            warn_on_missing_entrypoint=False,
-        )
-        for extension in manager.extensions:
-            plugin = values.get((extension.name, extension.entry_point.value))
-            if plugin is None:
-                continue
-            if plugin.value in registered:  # one object that serves several names is registered once
-                continue
-            try:
-                loaded = extension.plugin
-                self._register(plugin, loaded() if inspect.isclass(loaded) else loaded)
-            except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the others must go on
-                self._report(plugin, f"it can't be used: {type(error).__name__}: {error}")
+    def _load(self, plugin: Plugin) -> None:
+        if plugin.value in self._objects:  # one object that serves several names is registered once
+            self._usable[plugin.label] = plugin
+            return
+        try:
+            loaded = _extension(plugin)
+        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the others must go on
+            self._report(plugin, f"it can't be loaded: {type(error).__name__}: {error}")
+            return
+        try:
+            self._register(plugin, loaded() if inspect.isclass(loaded) else loaded)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._report(plugin, f"it can't be used: {type(error).__name__}: {error}")
 
     def _without_clashes(self, found: list[Plugin]) -> list[Plugin]:
         usable = [p for p in found if not is_disabled(p, self._disabled)]
@@ -155,14 +141,16 @@ class Plugins:
         if unknown:
             self._report(plugin, f"it implements hooks that do not exist: {', '.join(sorted(unknown))}")
             return
-        try:
-            self.manager.register(instance, name=plugin.label)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            if self.manager.has_plugin(plugin.label):
-                self.manager.unregister(name=plugin.label)
-            self._report(plugin, str(error).splitlines()[-1])
-            return
-        self._names[instance] = plugin
+        if not self.manager.is_registered(instance):
+            try:
+                self.manager.register(instance, name=plugin.label)
+            except (pluggy.PluginValidationError, ValueError) as error:
+                if self.manager.has_plugin(plugin.label):
+                    self.manager.unregister(name=plugin.label)
+                self._report(plugin, str(error).splitlines()[-1])
+                return
+        self._objects[plugin.value] = instance
+        self._usable[plugin.label] = plugin
 
     def _report(self, plugin: Plugin, reason: str) -> None:
         problem = Problem(plugin.label, plugin.distribution, reason)
@@ -171,8 +159,10 @@ class Plugins:
             if self._warn:
                 self._warn(problem)
 
-    def plugin_of(self, instance: Any) -> Plugin:
-        return self._names[instance]
+    def hooks_of(self, plugin: Plugin) -> list[str]:
+        """The names of the hooks that a usable plugin implements."""
+        callers = self.manager.get_hookcallers(self._objects[plugin.value]) or []
+        return sorted(caller.name for caller in callers)
 
     def caller(self, plugin: Plugin, hook: str, **arguments: Any) -> Callable[[], Any]:
         """A function that calls `hook` of one plugin alone, with the wrappers of listening plugins around it.
@@ -180,7 +170,9 @@ class Plugins:
         So one plugin's failure is its own. What it raises that is no TklbamError becomes a PluginError with its name.
         """
         self.load("hooks")
-        others = [obj for obj, p in self._names.items() if p.kind == plugin.kind and p.label != plugin.label]
+        own = self._objects[plugin.value]
+        kin = [self._objects[p.value] for p in self._usable.values() if p.kind == plugin.kind]
+        others = [instance for instance in kin if instance is not own]
         subset = self.manager.subset_hook_caller(hook, remove_plugins=others)
 
         def call() -> Any:
@@ -202,8 +194,23 @@ class Plugins:
     def first(self, kind: str, hook: str, *, name: str | None = None, **arguments: Any) -> Any:
         """The first answer of the plugins of a kind, None when nobody has one."""
         self.load("hooks")
-        self.load(kind, name)
-        return getattr(self.manager.hook, hook)(**arguments)
+        names = ", ".join(plugin.label for plugin in self.load(kind, name))
+        try:
+            answer = getattr(self.manager.hook, hook)(**arguments)
+        except TklbamError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"a plugin (one of {names}) failed in {hook}: {type(error).__name__}: {error}",
+                "Report this to the plugin's author; --debug shows where it happened.",
+            ) from error
+        if not isinstance(answer, _answers(hook)):
+            raise PluginError(
+                f"a plugin (one of {names}) answered {hook} with {type(answer).__name__}, which the contract does not "
+                "allow",
+                "Report this to the plugin's author.",
+            )
+        return answer
 
     def tell(self, hook: str, **arguments: Any) -> None:
         """Tells every listener. A TklbamError raised by one comes through; anything else becomes a PluginError."""
@@ -217,3 +224,32 @@ class Plugins:
                 f"a plugin failed in {hook}: {type(error).__name__}: {error}",
                 "Disable it in the configuration (disable-plugin NAME), or repair it.",
             ) from error
+
+
+def _extension(plugin: Plugin) -> Any:
+    """Loads what an entry point names, with stevedore; whatever that raises comes through."""
+    # Imported here: it costs more than all else that start-up does.
+    from stevedore.named import NamedExtensionManager
+
+    class One(NamedExtensionManager[Any]):
+        # Stevedore would read its own list from a cache file in the home directory, and write one: a change to the
+        # system that is backed up.
+        def list_entry_points(self) -> list[EntryPoint]:
+            return [plugin.entry_point]
+
+    def failed(_: object, __: EntryPoint, error: BaseException) -> None:
+        raise error
+
+    manager = One(
+        PREFIX + plugin.kind,
+        names=[plugin.name],
+        on_load_failure_callback=failed,
+        on_missing_entrypoints_callback=None,
+    )
+    return manager[plugin.name].plugin
+
+
+def _answers(hook: str) -> tuple[type, ...]:
+    """The types that a hook's specification allows as its answer."""
+    allowed = typing.get_type_hints(getattr(hookspecs, hook))["return"]
+    return tuple(typing.get_origin(choice) or choice for choice in typing.get_args(allowed) or (allowed,))
