@@ -1,0 +1,92 @@
+"""What a delta's changes mean for each other, whoever wrote them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..api.errors import FormatError, UnsafePathError
+from .escape import sort_key
+from .fsdelta import read_delta
+from .model import Change
+from .safepath import is_below, show
+
+USER_DATABASES = frozenset(
+    b"/etc/" + name + suffix
+    for name in (b"passwd", b"group", b"shadow", b"gshadow", b"subuid", b"subgid")
+    for suffix in (b"", b"-")
+)
+"""Never applied from a backup: accounts are merged into the system's own."""
+
+
+def makes(change: Change) -> bool:
+    """Whether applying a change may make its path where nothing is.
+
+    `s` lines of very old writers have permission bits alone, and mean a directory.
+    """
+    return change.kind == "o" or (change.kind == "s" and stat.S_IFMT(change.mode) in (0, stat.S_IFDIR))
+
+
+class Delta:
+    """A delta file, checked and in order: iterate over it as often as needed; each time it streams from the disk.
+
+    Version 1 says nothing about its order. A file in neither of the two known orders is sorted, in memory.
+    Making one reads it once. Raises FormatError, UnsafePathError, OSError.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._sorted: list[Change] | None = None
+        order = _Order()
+        if not all(order.accepts(change.path) for change in read_delta(file)):
+            self._sorted = sorted(read_delta(file), key=lambda change: sort_key(change.path))
+        for _ in coherent(self._records()):
+            pass
+
+    def __iter__(self) -> Iterator[Change]:
+        return coherent(self._records())
+
+    def _records(self) -> Iterable[Change]:
+        return read_delta(self._file) if self._sorted is None else self._sorted
+
+
+class _Order:
+    """Whether paths come in one of the two orders: by components, or by bytes."""
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._by_components = self._by_bytes = True
+
+    def accepts(self, path: bytes) -> bool:
+        self._by_bytes = self._by_bytes and path >= self._last
+        self._by_components = self._by_components and sort_key(path) >= sort_key(self._last)
+        self._last = path
+        return self._by_bytes or self._by_components
+
+
+def coherent(delta: Iterable[Change]) -> Iterator[Change]:
+    """The changes of a delta, but for those that the overlay makes void.
+
+    What is in the overlay is no directory, so nothing can lie below it: a `d` there is an entry of the directory that
+    was in its place, gone with it; anything else would be applied through a link that the same delta plants. Raises
+    UnsafePathError for that, FormatError for a delta in neither of the orders that `Delta` knows.
+    """
+    order = _Order()
+    above: list[bytes] = []
+    for change in delta:
+        if not order.accepts(change.path):
+            raise FormatError("the delta", None, f"{show(change.path)} is out of order")
+        # In both orders an ancestor comes first, and every path between it and one below begins with it.
+        while above and not change.path.startswith(above[-1]):
+            above.pop()
+        if any(is_below(change.path, path) for path in above):
+            if change.kind == "d":
+                continue
+            raise UnsafePathError(
+                f"the delta has {show(change.path)} below {show(above[-1])}, which is no directory in this backup",
+                "The backup is damaged or was tampered with.",
+            )
+        if change.kind == "o":
+            above.append(change.path)
+        yield change
