@@ -1,0 +1,160 @@
+"""Profiles that come from elsewhere, a directory or an archive: checked, brought into version 2, taken over whole."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from ..api.errors import FormatError, ProfileError, UnsafePathError
+from ..api.files import atomic_write
+from ..system.packages import format_package_list, read_package_list
+from .attributes import ProfileAttributes
+from .dirindex import import_index
+from .profile import ATTRIBUTES, CONF, HOOKS, INDEX, PACKAGES, STAMP, stamped, write_identity
+from .rules import PathRules
+
+MOST_MEMBERS = 10_000
+MOST_BYTES = 2 << 30
+_FILES = frozenset({CONF, INDEX, PACKAGES, ATTRIBUTES, "profile_id", STAMP})
+
+
+def adopt_profile(source: Path, destination: Path, profile_id: str, *, timestamp: datetime | None = None) -> datetime:
+    """Copies the profile in `source` into the existing directory `destination`, as `profile_id`; returns its time.
+
+    The time is `timestamp`, else that of the stamp, else that of the index. An index of either version is read through
+    and written in version 2. Raises ProfileError that names the file and what is wrong with it.
+    """
+    for name in (CONF, INDEX, PACKAGES):
+        if not (source / name).is_file():
+            raise ProfileError(f"{source} is no profile: it has no {name}", "Name a directory that holds a profile.")
+    try:
+        rules = PathRules.from_file(source / CONF)
+        packages = read_package_list(source / PACKAGES)
+        import_index(source / INDEX, destination / INDEX)
+        if (source / ATTRIBUTES).exists():
+            ProfileAttributes.load(source, Path("/"))
+            _copy(source / ATTRIBUTES, destination / ATTRIBUTES, 0o600)
+    except (FormatError, UnsafePathError) as error:
+        raise ProfileError(f"the profile can't be used: {error.what}", error.remedy) from error
+    if not rules.has_includes:
+        raise ProfileError(f"{source / CONF} names no path to scan", "Write the paths to scan into it, one a line.")
+    _copy(source / CONF, destination / CONF, 0o600)
+    with atomic_write(destination / PACKAGES) as file:
+        file.write(format_package_list(packages))
+    _copy_hooks(source / HOOKS, destination / HOOKS)
+    if timestamp is None:
+        timestamp = stamped(source) if (source / STAMP).exists() else _mtime(source / INDEX)
+    write_identity(destination, profile_id, timestamp)
+    return timestamp.replace(microsecond=0)
+
+
+def adopt_archive(
+    archive: BinaryIO, name: str, destination: Path, profile_id: str, *, timestamp: datetime | None = None
+) -> datetime:
+    """Unpacks a profile archive (.tar.gz) and takes the profile over, as `adopt_profile` does; `name` is for messages.
+
+    Nothing is written outside `destination` whatever the archive says. Raises ProfileError for an archive that is
+    damaged, that is too large, or that holds what no profile holds.
+    """
+    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=destination) as scratch:
+        unpacked = Path(scratch)
+        try:
+            for member, content in _members(archive):
+                _unpack(member, content, unpacked)
+        except _Refused as error:
+            raise ProfileError(
+                f"{name} is not taken as a profile archive: {error}", "Get the archive again from a source you trust."
+            ) from error
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ProfileError(f"{name} is damaged: {error}", "Get the archive again.") from error
+        try:
+            return adopt_profile(unpacked, destination, profile_id, timestamp=timestamp)
+        except ProfileError as error:
+            raise ProfileError(f"{name}: {error.what.replace(f'{unpacked}/', '')}", error.remedy) from error
+
+
+class _Refused(Exception):
+    """An archive holds what no profile archive may hold."""
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that refuses to give more than a number of bytes, so that a small archive can't fill the disk."""
+
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, most: int) -> None:
+        self._stream = stream
+        self._left = most
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
+        self._left -= len(data)
+        if self._left < 0:
+            raise _Refused(f"unpacked it has more than {MOST_BYTES >> 30} GiB")
+        return data
+
+
+def _members(archive: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
+    seen = set()
+    with gzip.GzipFile(fileobj=archive) as plain:
+        with tarfile.open(fileobj=_Bounded(plain, MOST_BYTES), mode="r|") as tar:
+            for count, member in enumerate(tar, 1):
+                if count > MOST_MEMBERS:
+                    raise _Refused(f"it has more than {MOST_MEMBERS} members")
+                member.name = _checked_name(member.name)
+                if not member.isfile() and not member.isdir():
+                    raise _Refused(f"{member.name!r} is neither a file nor a directory")
+                if member.isfile():
+                    if member.name in seen:
+                        raise _Refused(f"{member.name!r} occurs twice")
+                    seen.add(member.name)
+                    content = tar.extractfile(member)
+                    assert content is not None, "it is a regular file"
+                    yield member, content  # type: ignore[misc]
+
+
+def _checked_name(name: str) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or "\0" in name:
+        raise _Refused(f"the name {name!r} leads out of it")
+    return "/".join(parts)
+
+
+def _unpack(member: tarfile.TarInfo, content: BinaryIO, directory: Path) -> None:
+    place = directory / member.name
+    if member.name not in _FILES:
+        if place.parent != directory / HOOKS:
+            return
+        place.parent.mkdir(exist_ok=True)
+    with open(place, "xb") as file:
+        shutil.copyfileobj(content, file)
+    place.chmod(0o700 if member.mode & 0o100 else 0o600)
+    os.utime(place, (member.mtime, member.mtime))
+
+
+def _copy(source: Path, destination: Path, mode: int) -> None:
+    with open(source, "rb") as content, atomic_write(destination, mode) as file:
+        shutil.copyfileobj(content, file)
+
+
+def _copy_hooks(source: Path, destination: Path) -> None:
+    if not source.is_dir():
+        return
+    destination.mkdir(mode=0o700)
+    for path in sorted(source.iterdir()):
+        if path.is_file():
+            _copy(path, destination / path.name, 0o700 if path.stat().st_mode & 0o100 else 0o600)
+
+
+def _mtime(path: Path) -> datetime:
+    return datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
