@@ -1,1 +1,1 @@
-"""FILL"""
+"""PostgreSQL for TKLBAM: dumps whose deltas stay small, restores loaded beside and swapped, rollback."""

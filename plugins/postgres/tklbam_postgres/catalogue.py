@@ -1,0 +1,109 @@
+"""What the server's catalogues say: databases, tables, roles' and databases' properties that a dump or restore needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .connect import Server, connect
+from .names import is_temporary
+
+if TYPE_CHECKING:
+    import psycopg
+
+SYSTEM_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """`size` in bytes on the server's disk (0 where it may not be asked)."""
+
+    name: str
+    oid: int
+    connectable: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, partition or materialised view. `parent` is the oid of what it is a partition of."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    parent: int | None = None
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+def databases(server: Server) -> list[Database]:
+    """All databases but the templates and those of ours, in name order. Raises DatabaseError."""
+    with connect(server) as connection:
+        rows = connection.execute(
+            "SELECT datname, oid, datallowconn, CASE WHEN datallowconn AND has_database_privilege(oid, 'CONNECT')"
+            " THEN pg_database_size(oid) ELSE 0 END FROM pg_database WHERE datname NOT IN ('template0', 'template1')"
+        ).fetchall()
+    return sorted((Database(*row) for row in rows if not is_temporary(row[0])), key=lambda each: each.name)
+
+
+def leftovers(connection: psycopg.Connection[Any]) -> list[str]:
+    """Databases of ours that an earlier restore left."""
+    names = [row[0] for row in connection.execute("SELECT datname FROM pg_database")]
+    return sorted(name for name in names if is_temporary(name))
+
+
+def tables(connection: psycopg.Connection[Any]) -> list[Table]:
+    """Everything in the connection's database that can hold rows of its own, partitioned tables included."""
+    rows = connection.execute(
+        "SELECT c.oid, n.nspname, c.relname, c.relkind::text,"
+        " (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE c.relkind IN ('r', 'p', 'm') AND {SYSTEM_SCHEMAS} ORDER BY n.nspname, c.relname"
+    ).fetchall()
+    return [Table(*row) for row in rows]
+
+
+def database_facts(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    """Encoding and collation of the connection's database, as pgfs keeps them."""
+    row = connection.execute(
+        "SELECT to_jsonb(d), pg_encoding_to_char(encoding) FROM pg_database d WHERE datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    facts: dict[str, Any] = row[0]
+    return {
+        "encoding": row[1],
+        "collation": {
+            "provider": facts.get("datlocprovider", "c"),
+            "collate": facts["datcollate"],
+            "ctype": facts["datctype"],
+            "version": facts.get("datcollversion"),
+        },
+    }
+
+
+def subscriptions(connection: psycopg.Connection[Any], database: str) -> list[tuple[str, bool]]:
+    """A database's subscriptions, and whether each is enabled; none where we may not look (not a superuser)."""
+    import psycopg
+
+    try:
+        return connection.execute(
+            "SELECT s.subname, s.subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
+            " WHERE d.datname = %s ORDER BY 1",
+            (database,),
+        ).fetchall()
+    except psycopg.errors.InsufficientPrivilege:
+        return []
+
+
+def exclusive_locks(connection: psycopg.Connection[Any]) -> list[str]:
+    """Tables of the connection's database that somebody holds so that they can't even be read, as `schema.table`."""
+    rows = connection.execute(
+        "SELECT DISTINCT n.nspname || '.' || c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.granted AND l.mode = 'AccessExclusiveLock'"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        f" AND c.relkind IN ('r', 'p', 'm', 'S', 'v', 'f') AND {SYSTEM_SCHEMAS} ORDER BY 1"
+    ).fetchall()
+    return [row[0] for row in rows]

@@ -1,0 +1,220 @@
+"""pg_dump's table of contents (`toc.dat`), read and written: which entry's data is in which file.
+
+The format is that of PostgreSQL's archives, versions 1.11 (PostgreSQL 8.4) to 1.16 (17 and 18), directory and tar.
+Text is kept as bytes: its encoding is the database's.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tklbam_core.api import FormatError
+
+MAGIC = b"PGDMP"
+OLDEST, NEWEST = (1, 11), (1, 16)
+TAR, DIRECTORY = 3, 5
+EPOCH = (0, 0, 0, 1, 0, 70, 0)
+"""Seconds, minutes, hours, day, month (from 0), years since 1900, daylight saving: 1970-01-01."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One object of the archive. `filename` is where its data is (empty or None: it has none)."""
+
+    dump_id: int
+    had_dumper: int
+    table_oid: bytes | None
+    oid: bytes | None
+    tag: bytes
+    kind: str
+    section: int
+    definition: bytes | None
+    drop: bytes | None
+    copy: bytes | None
+    namespace: bytes | None
+    tablespace: bytes | None
+    access_method: bytes | None
+    relation_kind: int
+    owner: bytes | None
+    with_oids: bytes | None
+    depends: list[bytes] = field(default_factory=list)
+    filename: bytes | None = None
+
+    @property
+    def sql(self) -> bytes:
+        return self.definition or b""
+
+    def __str__(self) -> str:
+        space = (self.namespace or b"").decode("utf-8", "replace")
+        name = self.tag.decode("utf-8", "replace")
+        return f"{self.kind.lower()} {space + '.' if space else ''}{name}"
+
+
+@dataclass(slots=True)
+class Toc:
+    """A whole table of contents; `created` as in EPOCH."""
+
+    version: tuple[int, int, int]
+    int_size: int
+    offset_size: int
+    format: int
+    compression: int
+    created: tuple[int, ...]
+    database: bytes | None
+    server_version: bytes | None
+    dump_version: bytes | None
+    entries: list[Entry]
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of all text in the archive, by PostgreSQL's name ("UTF8")."""
+        for entry in self.entries:
+            if entry.kind == "ENCODING":
+                return entry.sql.decode("ascii", "replace").split("'")[1]
+        return "UTF8"
+
+    def of_kind(self, *kinds: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.kind in kinds]
+
+
+class _Reader:
+    def __init__(self, file: Path, data: bytes) -> None:
+        self.file = file
+        self.data = data
+        self.at = 0
+        self.int_size = 4
+
+    def bytes(self, length: int) -> bytes:
+        if self.at + length > len(self.data):
+            raise FormatError(self.file, None, "the table of contents is cut short")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def byte(self) -> int:
+        return self.bytes(1)[0]
+
+    def int(self) -> int:
+        negative = self.byte()
+        value = int.from_bytes(self.bytes(self.int_size), "little")
+        return -value if negative else value
+
+    def text(self) -> bytes | None:
+        length = self.int()
+        return None if length < 0 else self.bytes(length)
+
+
+def read(file: Path) -> Toc:
+    """Reads a `toc.dat`. Raises FormatError where it isn't one or of a version unknown here, and OSError."""
+    reader = _Reader(file, file.read_bytes())
+    if reader.bytes(5) != MAGIC:
+        raise FormatError(file, None, "not a pg_dump table of contents")
+    version = (reader.byte(), reader.byte(), reader.byte())
+    if not OLDEST <= version[:2] <= NEWEST:
+        raise FormatError(
+            file,
+            None,
+            f"archive version {version[0]}.{version[1]} is not known here",
+            "Restore it with a newer tklbam-postgres.",
+        )
+    reader.int_size, offset_size, format_ = reader.byte(), reader.byte(), reader.byte()
+    compression = reader.byte() if version >= (1, 15) else reader.int()
+    created = tuple(reader.int() for _ in range(7))
+    toc = Toc(
+        version, reader.int_size, offset_size, format_, compression, created, reader.text(), reader.text(),
+        reader.text(), [],
+    )  # fmt: skip
+    toc.entries = [_read_entry(reader, version) for _ in range(reader.int())]
+    return toc
+
+
+def _read_entry(reader: _Reader, version: tuple[int, int, int]) -> Entry:
+    entry = Entry(
+        dump_id=reader.int(),
+        had_dumper=reader.int(),
+        table_oid=reader.text(),
+        oid=reader.text(),
+        tag=reader.text() or b"",
+        kind=(reader.text() or b"").decode("ascii", "replace"),
+        section=reader.int(),
+        definition=reader.text(),
+        drop=reader.text(),
+        copy=reader.text(),
+        namespace=reader.text(),
+        tablespace=reader.text(),
+        access_method=reader.text() if version >= (1, 14) else None,
+        relation_kind=reader.int() if version >= (1, 16) else 0,
+        owner=reader.text(),
+        with_oids=reader.text(),
+    )
+    while (dependency := reader.text()) is not None:
+        entry.depends.append(dependency)
+    entry.filename = reader.text()
+    return entry
+
+
+def write(toc: Toc, file: Path) -> None:
+    """Writes a `toc.dat` with the permissions that a new file gets. Raises OSError."""
+    file.write_bytes(dump(toc))
+
+
+def dump(toc: Toc) -> bytes:
+    """The bytes of a table of contents: what `read` has read comes out the same."""
+    out = bytearray()
+
+    def integer(value: int) -> None:
+        out.append(1 if value < 0 else 0)
+        out.extend(abs(value).to_bytes(toc.int_size, "little"))
+
+    def text(value: bytes | None) -> None:
+        if value is None:
+            integer(-1)
+        else:
+            integer(len(value))
+            out.extend(value)
+
+    out += MAGIC + struct.pack("6B", *toc.version, toc.int_size, toc.offset_size, toc.format)
+    if toc.version >= (1, 15):
+        out.append(toc.compression)
+    else:
+        integer(toc.compression)
+    for value in toc.created:
+        integer(value)
+    for name in (toc.database, toc.server_version, toc.dump_version):
+        text(name)
+    integer(len(toc.entries))
+    for entry in toc.entries:
+        _write_entry(entry, toc.version, integer, text)
+    return bytes(out)
+
+
+def _write_entry(
+    entry: Entry,
+    version: tuple[int, int, int],
+    integer: Callable[[int], None],
+    text: Callable[[bytes | None], None],
+) -> None:
+    integer(entry.dump_id)
+    integer(entry.had_dumper)
+    text(entry.table_oid)
+    text(entry.oid)
+    text(entry.tag)
+    text(entry.kind.encode("ascii"))
+    integer(entry.section)
+    text(entry.definition)
+    text(entry.drop)
+    text(entry.copy)
+    text(entry.namespace)
+    text(entry.tablespace)
+    if version >= (1, 14):
+        text(entry.access_method)
+    if version >= (1, 16):
+        integer(entry.relation_kind)
+    text(entry.owner)
+    text(entry.with_oids)
+    for dependency in entry.depends:
+        text(dependency)
+    text(None)
+    text(entry.filename)
