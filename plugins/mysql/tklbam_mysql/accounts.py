@@ -1,0 +1,152 @@
+"""Users, roles and their privileges as statements, out of a server and into one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tklbam_core.api import DatabaseFailure
+
+from .connection import Server, Session, code, reason
+from .layout import AccountEntry
+from .names import literal, quote
+
+ADMINISTRATIVE = frozenset(
+    {"root", "mysql", "mariadb.sys", "debian-sys-maint", "mysql.sys", "mysql.session", "mysql.infoschema", "healthcheck"}
+)
+"""User names that are always the server's own: a restore neither replaces nor removes them."""
+PUBLIC = quote("PUBLIC")
+NOT_THERE = frozenset({1146, 1305, 1054, 1049, 1133, 1959})
+_NATIVE_HASH = re.compile(r"\*[0-9A-F]{40}")
+
+
+def account_name(user: str, host: str, role: bool) -> str:
+    return quote(user) if role else f"{quote(user)}@{quote(host)}"
+
+
+def user_of(account: str) -> str:
+    """The user name of an account as it is written in the format."""
+    match = re.match(r"`((?:[^`]|``)*)`", account)
+    return match.group(1).replace("``", "`") if match else account
+
+
+def is_administrative(account: str) -> bool:
+    return user_of(account) in ADMINISTRATIVE
+
+
+def read_accounts(session: Session, server: Server) -> tuple[list[AccountEntry], list[DatabaseFailure]]:
+    """All accounts, by name, and those that could not be read. Raises `pymysql.err.Error` where none can be."""
+    import pymysql
+
+    if server.is_mariadb:
+        rows = session.texts("SELECT User, Host, is_role FROM mysql.user ORDER BY 3, 1, 2")
+    else:
+        session.execute("SET print_identified_with_as_hex=1" if server.version >= (8, 0, 17) else "DO 0")
+        rows = [(*row, "N") for row in session.texts("SELECT User, Host FROM mysql.user ORDER BY 1, 2")]
+    entries, failures = [], []
+    for user, host, is_role in rows:
+        role = is_role == "Y"
+        name = account_name(user or "", host or "", role)
+        try:
+            entries.append(AccountEntry(name, role, _statements(session, server, name, role)))
+        except pymysql.err.Error as error:
+            failures.append(DatabaseFailure(database="mysql", reason=f"account {name}: {reason(error)}"))
+    return sorted(entries, key=lambda entry: (not entry.role, entry.account)), failures
+
+
+def _statements(session: Session, server: Server, name: str, role: bool) -> list[str]:
+    if name == PUBLIC and role:
+        created = []
+    elif role:
+        created = [f"CREATE ROLE {name}"]
+    else:
+        created = [str(row[0]) for row in session.texts(f"SHOW CREATE USER {name}")][:1]
+    grants = [str(row[0]) for row in session.texts(f"SHOW GRANTS FOR {name}")]
+    if role:
+        # A role's grants are listed with those of the roles it holds; each has its own entry.
+        grants = [grant for grant in grants if re.search(rf" TO {re.escape(name)}(?: |$)", grant)]
+    if not server.is_mariadb:
+        default = session.texts(
+            f"SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles WHERE CONCAT('`',USER,'`@`',HOST,'`')"
+            f"={literal(name)}"
+        ) if server.version >= (8, 0, 0) else []  # fmt: skip
+        if default:
+            roles = ", ".join(account_name(str(user), str(host), False) for user, host in default)
+            grants.append(f"ALTER USER {name} DEFAULT ROLE {roles}")
+    return created + grants
+
+
+@dataclass(slots=True)
+class Applied:
+    """What became of the accounts."""
+
+    made: int = 0
+    kept: list[str] = field(default_factory=list)
+    failures: list[DatabaseFailure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def wanted(entries: Iterable[AccountEntry], own: str) -> list[AccountEntry]:
+    """Those that a restore may touch: neither administrative ones nor the one it runs as."""
+    return [entry for entry in entries if not is_administrative(entry.account) and entry.account != own]
+
+
+def current_account(session: Session) -> str:
+    """The account this session runs as, as it is written in the format."""
+    user, _, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
+    return account_name(user, host, False)
+
+
+def apply_accounts(session: Session, server: Server, entries: list[AccountEntry], missing_is_fine: bool) -> Applied:
+    """Makes each account exactly what its statements say: an existing one of the name is replaced.
+
+    A privilege on a table, column or routine that is not on this server is a warning with `missing_is_fine` (limits
+    left it out), else a failure.
+    """
+    import pymysql
+
+    applied = Applied()
+    made = []
+    for entry in entries:
+        try:
+            if entry.account != PUBLIC:
+                _create(session, server, entry)
+            made.append(entry)
+        except pymysql.err.Error as error:
+            applied.failures.append(
+                DatabaseFailure(database="mysql", reason=f"account {entry.account}: {reason(error)}")
+            )
+    for entry in made:
+        for statement in entry.statements:
+            if statement.startswith(("CREATE USER", "CREATE ROLE")):
+                continue
+            try:
+                session.execute(statement)
+            except pymysql.err.Error as error:
+                what = f"account {entry.account}: {_without_secrets(statement)}: {reason(error)}"
+                if code(error) in NOT_THERE and missing_is_fine:
+                    applied.warnings.append(what)
+                else:
+                    applied.failures.append(DatabaseFailure(database="mysql", reason=what))
+    applied.made = len(made)
+    session.execute("FLUSH PRIVILEGES")
+    return applied
+
+
+def _create(session: Session, server: Server, entry: AccountEntry) -> None:
+    drop_account(session, entry.account, entry.role)
+    create = next(iter(entry.statements), "")
+    if not create.startswith(("CREATE USER", "CREATE ROLE")):
+        create = f"CREATE {'ROLE' if entry.role else 'USER'} {entry.account}"
+    session.execute(create)
+
+
+def drop_account(session: Session, account: str, role: bool) -> None:
+    if account != PUBLIC:
+        session.execute(f"DROP {'ROLE' if role else 'USER'} IF EXISTS {account}")
+
+
+def _without_secrets(statement: str) -> str:
+    short = re.sub(r" (IDENTIFIED|REQUIRE) .*", " …", statement)
+    return _NATIVE_HASH.sub("*…", short)

@@ -1,0 +1,255 @@
+"""A server's databases into `myfs/`: definitions from the catalogue, rows in one snapshot, accounts as statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pymysql
+
+from tklbam_core.api import DatabaseError, DatabaseFailure, DatabaseReport, DatabaseResult, Limits
+from tklbam_core.api.progress import Progress
+
+from . import exact, layout
+from .accounts import read_accounts
+from .catalogue import Database, Reader, Table, database_names, transactional_engines, unsafe_charsets
+from .connection import Server, Session, connect, dump_client, reason
+from .cut import RowsWriter
+from .layout import Layout, TableFile
+from .names import qualified
+from .rows import Job, RowReader
+
+LOCKED_AT_MOST = 256 << 20
+"""Bytes of tables without a snapshot in one database that are locked while read; more would hold up writers."""
+
+
+@dataclass(slots=True)
+class Dump:
+    """One dump in the making."""
+
+    server: Server
+    layout: Layout
+    limits: Limits
+    databases: list[Database] = field(default_factory=list)
+    failures: list[DatabaseFailure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    accounts: int = 0
+
+
+def dump_databases(
+    server: Server, directory: Path, limits: Limits, *, lock_tables: str, simulate: bool, progress: Progress
+) -> DatabaseReport:
+    """Dumps what `limits` take into `directory` (made here). `lock_tables`: auto, yes or no (MyISAM, Aria, …).
+
+    Raises DatabaseError when the server can't be read at all.
+    """
+    dump = Dump(server, Layout(directory), limits)
+    try:
+        with connect(server.settings) as session:
+            _read_definitions(dump, session)
+            engines = transactional_engines(session)
+            charsets = {c.charset for d in dump.databases for t in d.tables for c in t.columns if c.charset}
+            unsafe = unsafe_charsets(session, charsets)
+            if not simulate:
+                directory.mkdir(parents=True, exist_ok=True)
+                if limits.takes_database("mysql"):
+                    _dump_accounts(dump, session)
+    except pymysql.err.Error as error:
+        raise DatabaseError(f"{server} can't be read: {reason(error)}", "Give an account that may read everything.") from error
+    dump.warnings += [f"limit mysql:{rule} matches no database or table" for rule in limits.unmatched()]
+    if simulate:
+        return _report(dump, {}, {})
+    for database in dump.databases:
+        _write_definitions(dump.layout, database)
+    jobs, clock = _dump_rows(dump, engines, unsafe, lock_tables, progress)
+    infos = _describe_tables(dump, jobs, unsafe, clock.history)
+    _write_manifest(dump, infos)
+    return _report(dump, infos, clock.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the rows were read: seconds by database, and whether with history."""
+
+    seconds: dict[str, float]
+    history: bool
+
+
+def _read_definitions(dump: Dump, session: Session) -> None:
+    reader = Reader(session, dump.server.is_mariadb)
+    for name in database_names(session):
+        if dump.limits.takes_database(name):
+            database = reader.read(name)
+            if database is not None:
+                dump.databases.append(database)
+    dump.failures += reader.failures
+    dump.warnings += reader.warnings
+
+
+def _dump_accounts(dump: Dump, session: Session) -> None:
+    try:
+        entries, failures = read_accounts(session, dump.server)
+    except pymysql.err.Error as error:
+        failures = [DatabaseFailure(database="mysql", reason=f"accounts can't be read: {reason(error)}")]
+    else:
+        layout.write_accounts(dump.layout.directory / layout.ACCOUNTS, entries)
+        dump.accounts = len(entries)
+    dump.failures += failures
+
+
+def _write_definitions(target: Layout, database: Database) -> None:
+    directory = target.database(database.name)
+    layout.write_text(directory / "init", database.statement)
+    layout.write_stored(directory / "sequences", database.sequences)
+    layout.write_stored(directory / "routines", database.routines)
+    layout.write_stored(directory / "events", database.events)
+    for table in database.tables:
+        place = target.table(database.name, table.name)
+        layout.write_text(place / "init", table.statement)
+        layout.write_stored(place / "triggers", table.triggers)
+    for view in database.views:
+        layout.write_stored(target.view(database.name, view.name), [view])
+
+
+def _dump_rows(
+    dump: Dump, engines: frozenset[str], unsafe: frozenset[str], lock_tables: str, progress: Progress
+) -> tuple[dict[str, Job], Reading]:
+    taken = [
+        table
+        for database in dump.databases
+        for table in database.tables
+        if dump.limits.takes_table(database.name, table.name) and not table.external
+    ]
+    jobs = {table.label: Job(table, RowsWriter(_rows_place(dump.layout, table), key_columns(table))) for table in taken}
+    steady = [job for job in jobs.values() if job.table.engine.lower() in engines]
+    others = [job for job in jobs.values() if job.table.engine.lower() not in engines]
+    reader = RowReader(dump.server, dump_client(), unsafe, progress, sum(table.size for table in taken))
+    reader.read(steady, others, _lock_decision(dump, others, lock_tables))
+    dump.warnings += reader.problems
+    for table in taken:
+        if table.versioned and not (reader.history and table.has_history):
+            why = "its history is kept by transaction ids" if table.transaction_precise else "mariadb-dump 10.11 is needed"
+            dump.warnings.append(f"{table.label}: only the current rows are in the dump, not the past ones ({why})")
+    for job in jobs.values():
+        if job.failed:
+            dump.failures.append(
+                DatabaseFailure(database=job.table.database, table=job.table.name, reason=job.failed)
+            )
+    return jobs, Reading(reader.clock, reader.history)
+
+
+def _rows_place(target: Layout, table: Table) -> Path:
+    return target.table(table.database, table.name) / "rows"
+
+
+def key_columns(table: Table) -> int:
+    """How many leading columns are the primary key, 0 where the key is not the row's start."""
+    leading = [column.name for column in table.columns[: len(table.key)]]
+    return len(leading) if leading and leading == table.key else 0
+
+
+def _lock_decision(dump: Dump, jobs: list[Job], lock_tables: str) -> Callable[[str], bool]:
+    locked = {}
+    for database in sorted({job.table.database for job in jobs}):
+        group = [job for job in jobs if job.table.database == database]
+        size = sum(job.table.size for job in group)
+        locked[database] = lock_tables == "yes" or (lock_tables != "no" and size <= LOCKED_AT_MOST)
+        if not locked[database]:
+            names = ", ".join(sorted(job.table.name for job in group))
+            dump.warnings.append(
+                f"{database}: {names} have no snapshot ({group[0].table.engine}) and were read while in use, so they may "
+                "be inconsistent; database-option mysql:lock-tables=yes locks them"
+            )
+    return lambda database: locked[database]
+
+
+def _describe_tables(
+    dump: Dump, jobs: dict[str, Job], unsafe: frozenset[str], history: bool
+) -> dict[str, dict[str, TableFile]]:
+    infos: dict[str, dict[str, TableFile]] = {}
+    checksums = _live_checksums(dump, [job.table for job in jobs.values()])
+    for database in dump.databases:
+        infos[database.name] = {}
+        for table in database.tables:
+            job = jobs.get(table.label)
+            info = describe(table, unsafe, history)
+            info.data = "external" if table.external else "rows" if job else "none"
+            if job:
+                info.columns = job.writer.columns or info.columns
+                info.rows, info.files, info.failed = job.writer.rows, job.writer.files, job.failed
+                info.checksum = checksums.get(table.label)
+            layout.write_table(dump.layout.table(database.name, table.name) / "table.json", info)
+            infos[database.name][table.name] = info
+    return infos
+
+
+def describe(table: Table, unsafe: frozenset[str], history: bool) -> TableFile:
+    """How rows of this table print, without the rows."""
+    past = table.has_history and history
+    names = [column.name for column in table.columns]
+    return TableFile(
+        engine=table.engine,
+        columns=[*names, "row_start", "row_end"] if past and not table.period else names,
+        generated=[c.name for c in table.columns if c.generated and not (past and c.name in table.period)],
+        hex=exact.hex_columns(table, unsafe),
+        json=[column.name for column in table.columns if column.type == "json"],
+        versioned=past,
+    )
+
+
+def _live_checksums(dump: Dump, tables: list[Table]) -> dict[str, int]:
+    """Checksums that the server keeps anyway (tables made with CHECKSUM=1)."""
+    live = [table for table in tables if "CHECKSUM=1" in table.statement.rsplit("\n)", 1)[-1]]
+    found = {}
+    if live:
+        with connect(dump.server.settings) as session:
+            for table in live:
+                value = session.value_at(f"CHECKSUM TABLE {qualified(table.database, table.name)} QUICK", 1)
+                if value is not None:
+                    found[table.label] = int(value)
+    return found
+
+
+def _write_manifest(dump: Dump, infos: dict[str, dict[str, TableFile]]) -> None:
+    layout.write_json(
+        dump.layout.directory / layout.MANIFEST,
+        {
+            "format": layout.FORMAT,
+            "flavour": dump.server.flavour,
+            "server": str(dump.server).split(" at ", 1)[0],
+            "server_version": dump.server.full_version,
+            "client": str(dump_client()),
+            "databases": {
+                name: {"tables": {table: info.rows for table, info in tables.items()}} for name, tables in infos.items()
+            },
+        },
+    )
+
+
+def _report(dump: Dump, infos: dict[str, dict[str, TableFile]], seconds: dict[str, float]) -> DatabaseReport:
+    results = []
+    for database in dump.databases:
+        tables = infos.get(database.name)
+        size = (
+            sum(size for info in tables.values() for _, _, size in info.files)
+            if tables is not None
+            else sum(table.size for table in database.tables)
+        )
+        results.append(
+            DatabaseResult(
+                name=database.name,
+                tables=len(database.tables),
+                rows=sum(info.rows or 0 for info in tables.values()) if tables is not None else None,
+                size=size,
+                seconds=round(seconds.get(database.name, 0.0), 3),
+            )
+        )
+    return DatabaseReport(
+        engine="mysql",
+        directory=layout.DIRECTORY,
+        server=str(dump.server),
+        databases=tuple(results),
+        failures=tuple(dump.failures),
+        warnings=tuple(dump.warnings),
+    )

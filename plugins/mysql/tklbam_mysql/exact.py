@@ -1,0 +1,93 @@
+"""Rows that the dump programs can't print exactly, printed here in the same form.
+
+FLOAT comes out of them with six digits, text in some character sets changes on its way through Unicode, and names with
+newlines break lines. Slower by far, so only tables that need it are read this way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .catalogue import HEX_TYPES, Table
+from .connection import Session
+from .names import qualified, quote
+
+_NUMBERS = frozenset("tinyint smallint mediumint int bigint decimal float double year".split())
+_SPECIAL = re.compile(rb"[\0\n\r\\'\"\x1a]")
+_ESCAPES = {
+    b"\0": b"\\0", b"\n": b"\\n", b"\r": b"\\r", b"\\": b"\\\\", b"'": b"\\'", b'"': b'\\"', b"\x1a": b"\\Z",
+}  # fmt: skip
+BLOCK = 256 * 1024
+
+
+def needs_exact(table: Table, unsafe: frozenset[str]) -> bool:
+    """Whether the dump programs would lose something of this table."""
+    if table.external:
+        return False
+    names = [table.name, *(column.name for column in table.columns)]
+    if table.transaction_precise:
+        return True  # mariadb-dump refuses it along with others whose history is wanted
+    return any("\n" in name or "\r" in name for name in names) or any(
+        column.type == "float" or column.charset in unsafe for column in table.columns
+    )
+
+
+def hex_columns(table: Table, unsafe: frozenset[str]) -> list[str]:
+    return [column.name for column in table.columns if column.type in HEX_TYPES or column.charset in unsafe]
+
+
+def row_blocks(session: Session, table: Table, unsafe: frozenset[str], history: bool) -> Iterator[bytes]:
+    """The table's rows as lines of the format, in blocks. `session` is raw (bytes, unbuffered), in its snapshot."""
+    from pymysql.cursors import SSCursor
+
+    printers: list[Callable[[bytes], bytes]] = []
+    wanted = []
+    for column in table.columns:
+        name = quote(column.name)
+        if column.type in HEX_TYPES:
+            wanted.append(name)
+            printers.append(_print_hex)
+        elif column.charset in unsafe:
+            wanted.append(f"CAST({name} AS BINARY)")
+            printers.append(_print_hex)
+        elif column.type == "float":
+            wanted.append(f"{name}+0e0")
+            printers.append(bytes)
+        else:
+            wanted.append(name)
+            printers.append(bytes if column.type in _NUMBERS else _print_text)
+    source = qualified(table.database, table.name)
+    if table.has_history and history:
+        source += " FOR SYSTEM_TIME ALL"
+        if not table.period:
+            wanted += ["row_start", "row_end"]
+            printers += [_print_text, _print_text]
+    order = f" ORDER BY {', '.join(quote(column) for column in table.key)}" if table.key else ""
+    rows: list[bytes] = []
+    size = 0
+    cursor: Any
+    with session.connection.cursor(SSCursor) as cursor:
+        cursor.execute(f"SELECT {', '.join(wanted)} FROM {source}{order}")
+        while (row := cursor.fetchone()) is not None:
+            line = b",".join(
+                b"NULL" if value is None else printer(value) for printer, value in zip(printers, row, strict=True)
+            )
+            rows.append(line)
+            size += len(line)
+            if size > BLOCK:
+                yield b"\n".join(rows) + b"\n"
+                rows, size = [], 0
+    if rows:
+        yield b"\n".join(rows) + b"\n"
+
+
+def _print_hex(value: bytes) -> bytes:
+    return b"0x" + value.hex().upper().encode() if value else b"''"
+
+
+def _print_text(value: bytes) -> bytes:
+    if _SPECIAL.search(value) is None:
+        return b"'" + value + b"'"
+    return b"'" + _SPECIAL.sub(lambda match: _ESCAPES[match.group()], value) + b"'"

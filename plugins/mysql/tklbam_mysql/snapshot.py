@@ -1,0 +1,56 @@
+"""One moment for several readers: commits are held back, briefly, while each of them takes its snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .connection import Server, Session, connect, reason
+
+LOCK_WAIT = 10
+"""Seconds to wait for the lock before going on without it; longer would hold up the server's users."""
+
+
+@dataclass(slots=True)
+class Hold:
+    """Commits held back. `problem` says why they are not."""
+
+    session: Session | None
+    problem: str = ""
+
+    def release(self) -> None:
+        """Lets commits through again; a second call does nothing."""
+        if self.session is not None:
+            # Closing the connection ends the backup stage and every lock with it.
+            self.session.close()
+            self.session = None
+
+
+@contextlib.contextmanager
+def hold_commits(server: Server) -> Iterator[Hold]:
+    """Holds commits until `release`. MariaDB ≥ 10.4 blocks commits alone, others take a global read lock."""
+    import pymysql
+
+    session = connect(server.settings)
+    hold = Hold(session)
+    try:
+        session.execute(f"SET lock_wait_timeout={LOCK_WAIT}")
+        if server.is_mariadb and server.version >= (10, 4, 1):
+            session.execute("BACKUP STAGE START")
+            session.execute("BACKUP STAGE BLOCK_COMMIT")
+        else:
+            session.execute("FLUSH TABLES WITH READ LOCK")
+    except pymysql.err.Error as error:
+        hold.problem = reason(error)
+        hold.release()
+    try:
+        yield hold
+    finally:
+        hold.release()
+
+
+def begin_snapshot(session: Session) -> None:
+    """Starts a read view that stays as it is until the session's transaction ends."""
+    session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    session.execute("START TRANSACTION /*!40100 WITH CONSISTENT SNAPSHOT */")

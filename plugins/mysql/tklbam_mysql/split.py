@@ -1,0 +1,160 @@
+"""The stream of a dump program, taken apart into rows of tables while it comes.
+
+Both shapes of extended inserts are read: MariaDB's, a row a line, by replacing separators in whole blocks, and
+MySQL's, all rows on one line, by looking at the quotes of every piece.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from tklbam_core.api import FormatError
+
+from .names import quote
+
+_FIRST_ROW = re.compile(rb"\((?:[^'\\]|'(?:[^'\\]|\\.|'')*')*?\)(?=(,\n\()|(,\()|(;\n))", re.DOTALL)
+_HOLD = 3
+_INSERT = b"INSERT INTO "
+_NAME = rb"(?:`(?:[^`]|``)*`|row_start|row_end)"
+_HEADER = re.compile(rb"INSERT INTO `((?:[^`]|``)*)` \((" + _NAME + rb"(?:, " + _NAME + rb")*)\) VALUES[ \n]+")
+_NAMES = re.compile(_NAME)
+_HEADER_CAP = 1 << 20
+
+
+class Sink(Protocol):
+    """Where the rows of one table go. `columns` are the columns in the order of the rows, known from the first on."""
+
+    columns: list[str]
+
+    def write(self, block: bytes, /) -> object: ...
+
+
+class Splitter:
+    """Takes blocks of the stream; finds the table of each insert among those expected and gives its rows to it.
+
+    `tables` is database → table → sink. Inserts into tables that are not expected are passed over and
+    named in `strangers`. `at` is the table being read, for error messages.
+    """
+
+    def __init__(self, tables: Mapping[str, Mapping[str, Sink]], database: str | None = None) -> None:
+        self._uses = {f"USE {quote(name)};\n".encode("utf-8", "surrogateescape"): name for name in tables}
+        self._tables = tables
+        self._database = database
+        self._table: str | None = None
+        self._header = b""
+        self._buffer = b""
+        self._state: Callable[[bool], bool] = self._outside
+        self._one_line: bool | None = None
+        self._sink: Sink | None = None
+        self._fragment = b""
+        self.strangers: set[str] = set()
+
+    @property
+    def at(self) -> str:
+        return f"{self._database}.{self._table}" if self._table else (self._database or "")
+
+    def feed(self, block: bytes) -> None:
+        self._buffer = self._buffer + block if self._buffer else block
+        while self._state(False):
+            continue
+
+    def finish(self) -> bool:
+        """The stream has ended; whether it ended between statements."""
+        while self._state(True):
+            continue
+        return self._state == self._outside and not self._buffer.strip()
+
+    # Each state takes what it can from the buffer and says whether to go on.
+
+    def _outside(self, ended: bool) -> bool:
+        if self._buffer.startswith(_INSERT):
+            return self._open()
+        if len(self._buffer) < len(_INSERT) and not ended and b"\n" not in self._buffer:
+            return False
+        end = self._buffer.find(b"\n") + 1
+        if not end:
+            return False
+        line, self._buffer = self._buffer[:end], self._buffer[end:]
+        if line in self._uses:
+            self._database = self._uses[line]
+            self._table, self._header = None, b""
+        return True
+
+    def _open(self) -> bool:
+        if not (self._header and self._buffer.startswith(self._header)):
+            match = _HEADER.match(self._buffer)
+            if match is None or match.end() == len(self._buffer):
+                if len(self._buffer) > _HEADER_CAP:
+                    raise FormatError("the dump program's output", None, "an INSERT without a list of columns")
+                return False
+            self._header = match.group()
+            self._table = _plain(b"`" + match.group(1) + b"`")
+            self._sink = self._tables.get(self._database or "", {}).get(self._table)
+            if self._sink is None:
+                self.strangers.add(self.at)
+            else:
+                self._sink.columns = [_plain(name) for name in _NAMES.findall(match.group(2))]
+        self._buffer = self._buffer[len(self._header) :]
+        self._state = self._begin
+        return True
+
+    def _begin(self, ended: bool) -> bool:
+        if not self._buffer and not ended:
+            return False
+        if self._one_line is None:
+            match = _FIRST_ROW.match(self._buffer)
+            if match is None and not ended:
+                return False
+            if match is not None and not match.group(3):
+                self._one_line = bool(match.group(2))
+        self._buffer = self._buffer[1:]  # the first row's parenthesis
+        self._state = self._pieces if self._one_line else self._lines
+        return True
+
+    def _lines(self, ended: bool) -> bool:
+        end = self._buffer.find(b");\n")
+        if end < 0:
+            keep = 0 if ended else _HOLD
+            block = self._buffer[: len(self._buffer) - keep]
+            self._buffer = self._buffer[len(block) :]
+            self._write(block.replace(b"),\n(", b"\n"))
+            return False
+        self._write(self._buffer[:end].replace(b"),\n(", b"\n") + b"\n")
+        self._buffer = self._buffer[end + 3 :]
+        self._state = self._outside
+        return True
+
+    def _pieces(self, ended: bool) -> bool:
+        end = self._buffer.find(b");\n")
+        block = self._buffer if end < 0 else self._buffer[:end]
+        pieces = block.split(b"),(")
+        if end < 0:
+            # The last piece may be a row's half, and may hold half a separator.
+            self._buffer = pieces.pop()
+        rows = []
+        for piece in pieces:
+            text = self._fragment + b"),(" + piece if self._fragment else piece
+            # A separator inside a string leaves its piece with an open quote.
+            if text.replace(b"\\\\", b"").replace(b"\\'", b"").count(b"'") % 2:
+                self._fragment = text
+            else:
+                self._fragment = b""
+                rows.append(text)
+        if rows:
+            self._write(b"\n".join(rows) + b"\n")
+        if end < 0:
+            return False
+        self._buffer = self._buffer[end + 3 :]
+        self._state = self._outside
+        return True
+
+    def _write(self, rows: bytes) -> None:
+        if rows and self._sink is not None:
+            self._sink.write(rows)
+
+
+def _plain(name: bytes) -> str:
+    text = name[1:-1].replace(b"``", b"`") if name.startswith(b"`") else name
+    return text.decode("utf-8", "surrogateescape")
