@@ -54,6 +54,7 @@ def initialize(
     plugins: Plugins,
     *,
     note: Callable[[str], None],
+    warn: Callable[[str], None],
     progress: Progress = silent,
 ) -> Initialized:
     """Makes a system ready for its first backup. The caller holds the lock of the root.
@@ -69,6 +70,8 @@ def initialize(
         plugins,
         wanted=request.wanted,
         renew=request.force or request.wanted is not None,
+        note=note,
+        warn=warn,
         progress=progress,
     )
     made = _make_keys(registry)
@@ -76,7 +79,7 @@ def initialize(
     return Initialized(
         profile=profile,
         new_secret=made,
-        protected=key is not None and packet.opens_without_passphrase(key) is None,
+        protected=key is not None and packet.is_protected(key),
         linked=account is not None,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -20,6 +21,10 @@ PARTS = ("dirindex.conf", "packages")
 """A profile has at least one of these: without the first no files are compared, without the second no packages."""
 
 
+def _unheard(text: str) -> None:
+    """For callers with nobody to tell."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsuredProfile:
     """The profile to use. `changed` says whether it was put in place just now; `why` is a line for people."""
@@ -29,15 +34,21 @@ class EnsuredProfile:
     why: str
     warnings: tuple[str, ...] = ()
 
+    @property
+    def directory(self) -> Path:
+        return self.profile.directory
+
 
 def ensure_profile(
     host: Host,
     registry: Registry,
     plugins: Plugins,
-    *,
     wanted: str | None = None,
     profile_id: str | None = None,
+    *,
     renew: bool = False,
+    note: Callable[[str], None] = _unheard,
+    warn: Callable[[str], None] = _unheard,
     progress: Progress = silent,
 ) -> EnsuredProfile:
     """Makes sure that the registry has the profile to compare with, and returns it.
@@ -45,13 +56,17 @@ def ensure_profile(
     `wanted` is `force-profile`: an id, `empty`, `dpkg`, a path; None takes what is there, or the best for this system
     (`profile_id`, by default the system's own). What is there stays, unless `wanted` is another, `wanted` is a path
     (whose content may have changed), a Hub that this server is linked to has a newer one of the same id, or `renew`.
+    `note` is told which profile was put in place and why, `warn` what its plugin or the Hub had to say.
+
     The caller holds the lock of the root. Raises ProfileError where none can be had, PluginError where a plugin gives
     one that can't be used; then the one in force stays.
     """
     stored = registry.profile
     if stored is not None and not renew and _serves(stored, wanted):
-        newer = _newer(host, registry, plugins, stored, progress)
-        return newer or EnsuredProfile(profile=stored, changed=False, why=f"profile {stored.profile_id}, as before")
+        found = _newer(host, registry, plugins, stored, warn, progress)
+        if found is None:
+            return EnsuredProfile(profile=stored, changed=False, why=f"profile {stored.profile_id}, as before")
+        return _told(found, note, warn)
     if profile_id is None:
         from .system.identity import detect_profile_id
 
@@ -59,6 +74,13 @@ def ensure_profile(
     found = _find(host, registry, plugins, wanted=wanted, profile_id=profile_id, progress=progress)
     if found is None:
         raise _nothing_found(plugins, wanted, profile_id)
+    return _told(found, note, warn)
+
+
+def _told(found: EnsuredProfile, note: Callable[[str], None], warn: Callable[[str], None]) -> EnsuredProfile:
+    note(found.why)
+    for warning in found.warnings:
+        warn(warning)
     return found
 
 
@@ -69,19 +91,29 @@ def _serves(stored: StoredProfile, wanted: str | None) -> bool:
 
 
 def _newer(
-    host: Host, registry: Registry, plugins: Plugins, stored: StoredProfile, progress: Progress
+    host: Host,
+    registry: Registry,
+    plugins: Plugins,
+    stored: StoredProfile,
+    warn: Callable[[str], None],
+    progress: Progress,
 ) -> EnsuredProfile | None:
     if registry.account is None or stored.timestamp is None or stored.profile_id.startswith(NEVER_RENEWED):
         return None
-    return _find(
-        host,
-        registry,
-        plugins,
-        wanted=stored.wanted,
-        profile_id=stored.profile_id,
-        progress=progress,
-        than=stored,
-    )
+    try:
+        return _find(
+            host,
+            registry,
+            plugins,
+            wanted=stored.wanted,
+            profile_id=stored.profile_id,
+            progress=progress,
+            than=stored,
+        )
+    except (PluginError, ProfileError) as error:
+        # A Hub that can't be reached today is no reason to make no backup.
+        warn(f"whether there is a newer profile could not be found out: {error.what}")
+        return None
 
 
 def _find(
@@ -113,11 +145,11 @@ def _find(
         return None
     profile = registry.profile
     assert profile is not None
-    asked = f", asked for with force-profile {wanted}" if wanted else f", the best for {profile_id}"
+    asked = f", asked for as {wanted}" if wanted else f" for {profile_id}"
     return EnsuredProfile(
         profile=profile,
         changed=True,
-        why=f"profile {info.profile_id} from {info.source}{asked if than is None else ', newer than the one here'}",
+        why=f"using profile {info.profile_id}{', newer than the one here' if than else asked} ({info.source})",
         warnings=info.warnings,
     )
 

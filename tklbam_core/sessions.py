@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import secrets
 import types
@@ -174,7 +175,7 @@ def _plain(value: object) -> Any:
 
 def _build(cls: type, value: Mapping[str, Any]) -> object:
     """A dataclass from a JSON object, each member checked against its declared type."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     content = {}
     for item in dataclasses.fields(cls):
         if item.name in value:
@@ -182,6 +183,11 @@ def _build(cls: type, value: Mapping[str, Any]) -> object:
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             raise ValueError(f"it has no {item.name!r}")
     return cls(**content)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _member(name: str, hint: Any, value: Any) -> Any:

@@ -35,11 +35,15 @@ def open_packet(data: bytes, passphrase: str) -> str:
     return read(packet, _bytes(passphrase)).decode("utf-8", "surrogateescape")
 
 
+def is_protected(data: bytes) -> bool:
+    """Whether the packet is marked as having a passphrase. Decrypts nothing. Raises KeyPacketError."""
+    packet = _decode(data)
+    return not (packet_v1.is_unprotected if packet[0] == 1 else packet_v2.is_unprotected)(packet)
+
+
 def opens_without_passphrase(data: bytes) -> str | None:
     """The secret, if the packet's passphrase is empty; else None. Costs nothing. Raises KeyPacketError."""
-    packet = _decode(data)
-    unprotected = packet_v1.is_unprotected if packet[0] == 1 else packet_v2.is_unprotected
-    if not unprotected(packet):
+    if is_protected(data):
         return None
     try:
         return open_packet(data, "")

@@ -1,0 +1,46 @@
+"""`tklbam init`"""
+
+from __future__ import annotations
+
+import click
+
+from ..host import Host
+from .common import Output, common_options
+
+
+@click.command("init")
+@click.argument("api_key", metavar="[API-KEY]", required=False)
+@click.option("--force", is_flag=True, help="Do it again: link anew, get the profile anew. Never makes a new secret.")
+@click.option(
+    "--force-profile", "wanted", metavar="PROFILE", help="Use this profile: an id, `empty`, `dpkg`, or a path."
+)
+@click.option("--solo", is_flag=True, help="Do without a Hub: storage of your own.")
+@common_options()
+def command(host: Host, output: Output, api_key: str | None, force: bool, wanted: str | None, solo: bool) -> None:
+    """Make the secret and its key, and get a profile: what this system was when it was installed.
+
+    With the API-KEY of a Hub account this system is linked to it; with --solo no Hub is needed.
+    """
+    from ..config import Config
+    from ..initialize import InitRequest, initialize
+    from ..lock import locked
+    from ..plugins import Plugins
+    from ..registry import Registry
+
+    config = Config.load(host)
+    plugins = Plugins(config.disable_plugin, warn=lambda problem: output.warn(str(problem)))
+    registry = Registry(host.registry_dir)
+    registry.make()
+    request = InitRequest(api_key=api_key, solo=solo, force=force, wanted=wanted)
+    with locked(host):
+        done = initialize(request, host, registry, plugins, note=output.note, warn=output.warn)
+    if done.new_secret:
+        output.note(f"made a new secret, and its key in {registry.directory / 'key'}")
+    if not done.protected:
+        output.note(
+            "The key has no passphrase yet: whoever gets hold of it can read your backups. Next:\n"
+            "  tklbam passphrase        protect it\n"
+            "  tklbam escrow FILE       keep a copy elsewhere: without it, a lost machine's backups are lost"
+        )
+    if not config.addresses and not done.linked:
+        output.note("Then: tklbam backup --address URL, or an `address URL` line in the configuration.")

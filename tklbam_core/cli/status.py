@@ -1,0 +1,186 @@
+"""`tklbam status`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..host import Host
+from .common import Output, common_options, megabytes, printable
+
+if TYPE_CHECKING:
+    from ..sessions import SessionRecord
+    from ..status import Status, TargetStatus
+
+MOMENT = "%a %Y-%m-%d %H:%M"
+LABEL = 14
+
+
+@click.command("status")
+@click.option("--short", is_flag=True, help="One line, for programs.")
+@common_options(json_output=True)
+def command(host: Host, output: Output, short: bool) -> int:
+    """Tell how fresh and how sound the backups are.
+
+    Exit status: 0 there is a complete backup; 10 there is none yet; 11 not initialised.
+    """
+    from ..status import survey
+
+    status = survey(host)
+    if output.as_json:
+        output.json(as_json(status))
+    else:
+        output.result(printable(headline(status)))
+        if not short:
+            for line in details(status):
+                output.result(printable(line))
+    return status.exit_code
+
+
+def headline(status: Status) -> str:
+    """The line that programs read; its form never changes."""
+    if status.updated is None or status.word == "not initialized":
+        return f"TKLBAM (Backup and Migration):  {status.word.upper()}"
+    if status.hub_backup is not None and status.hub_backup.address.rstrip("/") == status.address.rstrip("/"):
+        what = f"Backup ID #{status.hub_backup.backup_id}"
+    else:
+        what = f"Backup to {status.address}"
+    return f"TKLBAM:  {what}, Updated {moment(status.updated)}"
+
+
+def moment(time: datetime) -> str:
+    return time.astimezone().strftime(MOMENT)
+
+
+def details(status: Status) -> Iterator[str]:
+    if status.word == "not initialized":
+        yield from (
+            "",
+            "  Make the key and get a profile first:",
+            "    tklbam init --solo       with storage of your own",
+            "    tklbam init API-KEY      with a Hub account",
+        )
+    elif status.word == "no backups":
+        address = "" if any(target.last is None for target in status.targets) else " --address URL"
+        yield from ("", "  Back up for the first time:", f"    tklbam backup{address}")
+    for target in status.targets:
+        yield ""
+        yield from _target(target)
+    if status.word != "not initialized":
+        yield ""
+        if status.profile_id:
+            yield _row("Profile", status.profile_id)
+        if status.key_protected is not None:
+            yield _row("Key", "protected by a passphrase" if status.key_protected else "has no passphrase")
+    if status.interrupted:
+        yield _row("Interrupted", "the last backup did not end; the next one sees to that")
+    for warning in status.warnings:
+        yield _row(click.style("Warning", fg="yellow"), warning, width=len("Warning"))
+
+
+def _target(target: TargetStatus) -> Iterator[str]:
+    yield _row("Target", target.address)
+    last, stored, complete = target.last, target.stored, target.complete
+    if last is None:
+        yield _row("Last session", "none yet")
+        return
+    yield _row("Last session", _session(last))
+    if last.error:
+        yield _row("", last.error)
+    if last.outcome != "complete":
+        yield _row("Last complete", f"{_when(complete)}" if complete else click.style("none yet", fg="red"))
+    for missing in stored.missing if stored else ():
+        yield _row("Missing", missing)
+    if stored is not None:
+        yield _row("Chain", _chain(stored))
+        due = f"at the first backup after {moment(target.next_full)}" if target.next_full else "at the next backup"
+        yield _row("Next full", due)
+        yield _row("Verified", _verified(stored))
+        for problem in stored.verification_problems:
+            yield _row("", problem)
+    for warning in last.warnings:
+        yield _row("Warning", warning)
+    if target.advice:
+        yield _row("Advice", target.advice)
+
+
+def _row(label: str, text: str, width: int | None = None) -> str:
+    """A label and its text, wrapped for 80 columns; a long word (an address) is left whole."""
+    import textwrap
+
+    pad = " " * (LABEL - (len(label) if width is None else width))
+    lines = textwrap.wrap(text, 78 - LABEL - 2, break_long_words=False, break_on_hyphens=False) or [""]
+    return f"  {label}{pad}" + f"\n{' ' * (LABEL + 2)}".join(lines)
+
+
+def _when(record: SessionRecord) -> str:
+    from ..status import age
+
+    return f"{age(record.ended)} ({moment(record.ended)})"
+
+
+def _session(record: SessionRecord) -> str:
+    outcome = {
+        "complete": click.style("complete", fg="green"),
+        "incomplete": click.style("INCOMPLETE", fg="yellow", bold=True),
+        "failed": click.style("FAILED", fg="red", bold=True),
+    }[record.outcome]
+    parts = [outcome, record.kind, _when(record)]
+    if record.stored:
+        parts.append(f"{megabytes(record.size)} in {_duration(record.seconds)}")
+    return ", ".join(part for part in parts if part)
+
+
+def _chain(record: SessionRecord) -> str:
+    sessions = f"{record.chain_length} session{'s' if record.chain_length != 1 else ''}"
+    return sessions + (f", the full one of {moment(record.chain_started)}" if record.chain_started else "")
+
+
+def _verified(record: SessionRecord) -> str:
+    if record.verified is None:
+        return "not checked"
+    if record.verified:
+        return "yes, every volume is on the target"
+    return click.style("NO, the session is damaged:", fg="red", bold=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Times as ISO 8601, sizes in bytes, sessions as their records; null where there is none."""
+
+    def record(found: SessionRecord | None) -> dict[str, Any] | None:
+        return found.to_json() if found else None
+
+    def time(found: datetime | None) -> str | None:
+        return found.isoformat() if found else None
+
+    return {
+        "status": status.word,
+        "exit_code": status.exit_code,
+        "updated": time(status.updated),
+        "address": status.address,
+        "backup_id": status.hub_backup.backup_id if status.hub_backup else None,
+        "profile_id": status.profile_id,
+        "key_protected": status.key_protected,
+        "interrupted": status.interrupted,
+        "targets": [
+            {
+                "address": target.address,
+                "last": record(target.last),
+                "last_stored": record(target.stored),
+                "last_complete": record(target.complete),
+                "next_full": time(target.next_full),
+                "advice": target.advice,
+            }
+            for target in status.targets
+        ],
+        "warnings": status.warnings,
+    }
