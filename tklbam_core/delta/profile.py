@@ -12,7 +12,7 @@ from pathlib import Path
 from ..api.errors import ProfileError
 from ..api.files import atomic_write
 from ..api.progress import Progress, ProgressEvent, silent
-from ..system.dpkg import has_dpkg, installed
+from ..system.dpkg import installed
 from ..system.identity import detect_profile_id
 from ..system.packages import format_package_list, read_package_list
 from .attributes import ProfileAttributesWriter
@@ -44,41 +44,36 @@ class Profile:
 
     @classmethod
     def load(cls, directory: Path) -> Profile:
-        """Raises ProfileError where an entry that every profile has is missing."""
-        for name in (CONF, INDEX, PACKAGES, ID, STAMP):
+        """Raises ProfileError where the directory holds no profile, or one with a part missing that it needs."""
+        if not any((directory / name).is_file() for name in (CONF, PACKAGES)):
+            raise ProfileError(f"{directory} is no profile: it has neither {CONF} nor {PACKAGES}", _REMEDY)
+        if (directory / CONF).is_file() and not (directory / INDEX).is_file():
+            # Without its index everything that the conf names would look changed.
+            raise ProfileError(f"the profile {directory} has no {INDEX}", _REMEDY)
+        for name in (ID, STAMP):
             if not (directory / name).is_file():
-                raise ProfileError(f"{directory} is no profile: it has no {name}", _REMEDY)
+                raise ProfileError(f"the profile {directory} has no {name}", _REMEDY)
         profile_id = (directory / ID).read_text("utf-8", "surrogateescape").partition("\n")[0].strip()
         if not profile_id:
             raise ProfileError(f"{directory / ID} is empty", _REMEDY)
         return cls(directory, profile_id, stamped(directory))
 
     @property
-    def is_fixed(self) -> bool:
-        """Whether it is never replaced by a Hub's."""
-        return self.profile_id == EMPTY_ID or self.profile_id.startswith(CUSTOM_PREFIX)
+    def index(self) -> Path | None:
+        """None in a profile that says nothing about files."""
+        return file if (file := self.directory / INDEX).is_file() else None
 
     @property
-    def index(self) -> Path:
-        return self.directory / INDEX
-
-    @property
-    def attributes(self) -> Path:
-        """May be missing; `attributes.ProfileAttributes` reads it."""
-        return self.directory / ATTRIBUTES
-
-    @property
-    def hooks(self) -> Path:
-        """May be missing."""
-        return self.directory / HOOKS
-
     def rules(self) -> PathRules:
-        """What is scanned. Raises FormatError."""
-        return PathRules.from_file(self.directory / CONF)
+        """What is scanned: nothing in a profile that says nothing about files. Raises FormatError."""
+        file = self.directory / CONF
+        return PathRules.from_file(file) if file.is_file() else PathRules()
 
-    def packages(self) -> list[str]:
-        """Names of the packages of the installed system. Raises FormatError."""
-        return read_package_list(self.directory / PACKAGES)
+    @property
+    def packages(self) -> list[str] | None:
+        """The packages of the installed system, None in a profile that says nothing about them. Raises FormatError."""
+        file = self.directory / PACKAGES
+        return read_package_list(file) if file.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +99,25 @@ def create_profile(
     """Makes a profile of a pristine system: all that `conf` names below `root` is as installed.
 
     `out` is an existing directory, whose entries of these names are replaced. `skip` are absolute paths of the system
-    that are left out. Without `packages` or `dirindex`, those stay as they are (empty where they are missing). The id
-    is the system's own unless one is given. Raises FormatError for a bad conf, ProfileError for one that names nothing.
+    that are left out. Without `packages` the profile says nothing about packages, without `dirindex` nothing about
+    files. The id is the system's own unless one is given. Raises FormatError for a bad conf, ProfileError for one that
+    names nothing, and for a profile of nothing.
     """
+    if not packages and not dirindex:
+        raise ProfileError("a profile without packages and without an index says nothing", "Leave one of the two in.")
     rules = PathRules.from_text(conf, CONF)
     if dirindex and not rules.has_includes:
         raise ProfileError("the conf names no path to scan", "Write the paths to scan into it, one a line.")
     report = ScanReport()
-    names = sorted(installed(root)) if packages and has_dpkg(root) else []
-    with atomic_write(out / CONF) as file:
-        file.write(conf)
-    if packages or not (out / PACKAGES).exists():
+    entries, names = 0, sorted(installed(root)) if packages else []
+    for name in (CONF, INDEX, ATTRIBUTES, PACKAGES):
+        (out / name).unlink(missing_ok=True)
+    if packages:
         write_packages(out, names)
-    entries = 0
     if dirindex:
         entries = _index(root, rules, out, skip, report, progress)
-    elif not (out / INDEX).exists():
-        write_empty_index(out, root)
+        with atomic_write(out / CONF) as file:
+            file.write(conf)
     write_identity(out, profile_id or detect_profile_id(root), datetime.now(UTC))
     return Created(entries, len(names), report)
 

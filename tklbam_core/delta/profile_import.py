@@ -16,45 +16,51 @@ from typing import BinaryIO
 
 from ..api.errors import FormatError, ProfileError, UnsafePathError
 from ..api.files import atomic_write
-from ..system.packages import format_package_list, read_package_list
+from ..system.packages import read_package_list
 from .attributes import ProfileAttributes
 from .dirindex import import_index
-from .profile import ATTRIBUTES, CONF, HOOKS, INDEX, PACKAGES, STAMP, stamped, write_identity
+from .profile import ATTRIBUTES, CONF, HOOKS, INDEX, PACKAGES, STAMP, stamped, write_identity, write_packages
 from .rules import PathRules
 
 MOST_MEMBERS = 10_000
 MOST_BYTES = 2 << 30
+_REMEDY = "Name a directory or an archive that holds a profile."
 _FILES = frozenset({CONF, INDEX, PACKAGES, ATTRIBUTES, "profile_id", STAMP})
 
 
 def adopt_profile(source: Path, destination: Path, profile_id: str, *, timestamp: datetime | None = None) -> datetime:
     """Copies the profile in `source` into the existing directory `destination`, as `profile_id`; returns its time.
 
-    The time is `timestamp`, else that of the stamp, else that of the index. An index of either version is read through
-    and written in version 2. Raises ProfileError that names the file and what is wrong with it.
+    The time is `timestamp`, else that of the stamp, else that of the index or the packages. An index of either version
+    is read through and written in version 2. Raises ProfileError that names the file and what is wrong with it.
     """
-    for name in (CONF, INDEX, PACKAGES):
-        if not (source / name).is_file():
-            raise ProfileError(f"{source} is no profile: it has no {name}", "Name a directory that holds a profile.")
+    has_files, has_packages = (source / CONF).is_file(), (source / PACKAGES).is_file()
+    if not has_files and not has_packages:
+        raise ProfileError(f"{source} is no profile: it has neither {CONF} nor {PACKAGES}", _REMEDY)
+    if has_files and not (source / INDEX).is_file():
+        raise ProfileError(f"{source} is no profile: it has no {INDEX}", _REMEDY)
     try:
-        rules = PathRules.from_file(source / CONF)
-        packages = read_package_list(source / PACKAGES)
-        import_index(source / INDEX, destination / INDEX)
-        if (source / ATTRIBUTES).exists():
-            ProfileAttributes.load(source, Path("/"))
-            _copy(source / ATTRIBUTES, destination / ATTRIBUTES, 0o600)
+        if has_files:
+            _adopt_index(source, destination)
+        if has_packages:
+            write_packages(destination, read_package_list(source / PACKAGES))
     except (FormatError, UnsafePathError) as error:
         raise ProfileError(f"the profile can't be used: {error.what}", error.remedy) from error
-    if not rules.has_includes:
-        raise ProfileError(f"{source / CONF} names no path to scan", "Write the paths to scan into it, one a line.")
-    _copy(source / CONF, destination / CONF, 0o600)
-    with atomic_write(destination / PACKAGES) as file:
-        file.write(format_package_list(packages))
     _copy_hooks(source / HOOKS, destination / HOOKS)
     if timestamp is None:
-        timestamp = stamped(source) if (source / STAMP).exists() else _mtime(source / INDEX)
+        timestamp = stamped(source) if (source / STAMP).exists() else _mtime(source)
     write_identity(destination, profile_id, timestamp)
     return timestamp.replace(microsecond=0)
+
+
+def _adopt_index(source: Path, destination: Path) -> None:
+    if not PathRules.from_file(source / CONF).has_includes:
+        raise ProfileError(f"{source / CONF} names no path to scan", "Write the paths to scan into it, one a line.")
+    import_index(source / INDEX, destination / INDEX)
+    _copy(source / CONF, destination / CONF, 0o600)
+    if (source / ATTRIBUTES).exists():
+        ProfileAttributes(source / ATTRIBUTES, Path("/"))  # reads it through
+        _copy(source / ATTRIBUTES, destination / ATTRIBUTES, 0o600)
 
 
 def adopt_archive(
@@ -156,5 +162,6 @@ def _copy_hooks(source: Path, destination: Path) -> None:
             _copy(path, destination / path.name, 0o700 if path.stat().st_mode & 0o100 else 0o600)
 
 
-def _mtime(path: Path) -> datetime:
-    return datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+def _mtime(source: Path) -> datetime:
+    file = source / (INDEX if (source / INDEX).exists() else PACKAGES)
+    return datetime.fromtimestamp(int(file.stat().st_mtime), UTC)

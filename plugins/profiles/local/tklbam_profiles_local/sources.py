@@ -117,7 +117,8 @@ class DpkgProfile:
     def tklbam_profile_find(self, request: ProfileRequest) -> ProfileInfo | None:
         from tklbam_core.api.profiles import PathRules, has_dpkg, write_identity
 
-        if request.wanted not in (None, "dpkg"):
+        # What is in force is never older than what could be derived now, which might take later changes for pristine.
+        if request.wanted not in (None, "dpkg") or request.known is not None:
             return None
         if not has_dpkg(request.root):
             if request.wanted is None:
