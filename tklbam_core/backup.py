@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from . import __version__
 from .api.errors import TklbamError, UsageError
+from .api.files import atomic_write
 from .api.models import DatabaseReport, LifecycleEvent
 from .api.storage import Target
 from .context import Context
@@ -22,10 +23,12 @@ from .extract import write_extract
 from .extras import BackupConf, footprint, make_extras, settle_times
 from .hooks import find_hooks
 from .lifecycle import Lifecycle
+from .schedule import Interval, full_is_due
 from .scratch import scratch_directory
+from .system import dpkg
 from .system.identity import host_facts
-from .system.packages import write_new_packages
-from .system.users import save_for_backup
+from .system.packages import format_package_list, new_packages
+from .system.userdb_io import save_for_backup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class BackupOrder:
 
     addresses: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
-    full_backup: timedelta = timedelta(days=30)
+    full_backup: Interval = field(default_factory=lambda: Interval.parse("1M"))
     volume_size: int = 25
     uploads: int = 1
     keep_full: int = 0
@@ -58,7 +61,9 @@ class StoredSession:
     address: str
     result: WriteResult
     verified: bool
-    chain_length: int
+    problems: tuple[str, ...] = ()
+    chain_started: datetime | None = None
+    chain_length: int = 0
     pruned: tuple[Session, ...] = ()
 
 
@@ -78,6 +83,7 @@ class BackupSummary:
     new_packages: int = 0
     databases: list[DatabaseReport] = field(default_factory=list)
     stored: list[StoredSession] = field(default_factory=list)
+    failed: dict[str, TklbamError] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -110,7 +116,7 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
             if not order.skip_files:
                 save_for_backup(context.host, extras / "etc")
             if not order.skip_packages:
-                summary.new_packages = write_new_packages(context.host, profile.packages, extras / "newpkgs")
+                summary.new_packages = list_new_packages(profile, context, extras)
             if not order.skip_database:
                 conf = add_databases(order, conf, context, extras, summary)
             replace(conf, files=changes.files, size=changes.size).write(extras)
@@ -177,7 +183,7 @@ def first_conf(order: BackupOrder, profile: Profile, context: Context) -> Backup
         skip_packages=order.skip_packages,
         skip_database=order.skip_database,
         version=__version__,
-        host=host_facts(context.host),
+        host=asdict(host_facts(context.host)),
     )
 
 
@@ -226,6 +232,19 @@ def own_places(
     return frozenset(b"/" + bytes(place.relative_to(host.root)) for place in own if place.is_relative_to(host.root))
 
 
+def list_new_packages(profile: Profile, context: Context, extras: Path) -> int:
+    """Writes the packages that are not in the profile, and which of them apt had marked automatic; counts them."""
+    root, base = context.host.root, profile.packages
+    if base is None or not dpkg.has_dpkg(root):
+        context.note("packages: " + ("the profile says nothing of them" if base is None else "no dpkg here"))
+        return 0
+    names = new_packages(dpkg.installed(root), base)
+    for file_name, content in (("newpkgs", names), ("newpkgs-auto", dpkg.automatic(root).intersection(names))):
+        with atomic_write(extras / file_name) as file:
+            file.write(format_package_list(content))
+    return len(names)
+
+
 def add_databases(
     order: BackupOrder, conf: BackupConf, context: Context, extras: Path, summary: BackupSummary
 ) -> BackupConf:
@@ -258,21 +277,20 @@ def store(
     summary: BackupSummary,
 ) -> None:
     """Stores one session on every target; raises the first target's error when none took it."""
-    index = settle_times(extras, context.registry.extras_index())
-    failures: list[tuple[str, TklbamError]] = []
+    index = settle_times(extras, context.registry.extras_index(context.warn))
     for target in targets:
         try:
             stored = store_on(order, secret, target, context, engine, extras, overlay, summary)
         except TklbamError as error:
-            failures.append((target.address, error))
+            summary.failed[target.address] = error
             continue
-        context.registry.save_extras_index(index)
+        context.registry.write_extras_index(index)
         summary.stored.append(stored)
         if not stored.verified:
             summary.missing.append(f"{target.address}: the session was stored, but its verification failed")
     if not summary.stored:
-        raise failures[0][1]
-    summary.missing += [f"{address}: {error.what}" for address, error in failures]
+        raise next(iter(summary.failed.values()))
+    summary.missing += [f"{address}: {error.what}" for address, error in summary.failed.items()]
 
 
 def store_on(
@@ -288,7 +306,8 @@ def store_on(
     target.check(write=True)
     for line in engine.prepare(target, secret):
         context.note(line)
-    full = full_is_due(engine, target, order.full_backup)
+    chains = engine.chains(target)
+    full = full_is_due(chains[-1].sessions[0].time if chains else None, order.full_backup)
     result = engine.write(
         target,
         WriteRequest(
@@ -317,15 +336,11 @@ def store_on(
         address=target.address,
         result=result,
         verified=verification.ok,
+        problems=verification.problems,
+        chain_started=chains[-1].sessions[0].time if chains else None,
         chain_length=len(chains[-1].sessions) if chains else 0,
         pruned=tuple(pruned),
     )
-
-
-def full_is_due(engine: Engine, target: Target, age: timedelta) -> bool:
-    """Whether the newest chain on the target is missing or older than `age`."""
-    chains = engine.chains(target)
-    return not chains or datetime.now(UTC) - chains[-1].sessions[0].time >= age
 
 
 def warn(summary: BackupSummary, context: Context, text: str) -> None:

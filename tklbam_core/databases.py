@@ -47,18 +47,15 @@ def restore_databases(
     *,
     rollback: Path | None,
     simulate: bool,
-    before: Callable[[str], None],
 ) -> DatabaseOutcome:
     """Asks every database plugin to restore what the extras hold of it.
 
-    `rollback` is the directory below which each engine gets its own; `before` is told the engine's name first, so
-    that the journal knows of it.
+    `rollback` is the directory below which each engine gets its own.
     """
 
     def request(plugin: Plugin) -> RestoreRequest:
         place = None
         if rollback is not None and not simulate:
-            before(plugin.name)
             place = rollback / plugin.name
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return RestoreRequest(

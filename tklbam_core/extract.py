@@ -32,7 +32,7 @@ def write_extract(root: Path, overlay: Path, extras: Path, destination: Path) ->
 
 def copy_tree(source: Path, destination: Path, *, leave_out: str | None = None) -> None:
     """Copies a directory's content; `leave_out` is a name at its top that is not copied. Raises CommandError."""
-    destination.mkdir(mode=0o700)
+    destination.mkdir(mode=0o700, exist_ok=True)
     excluded = [f"--exclude=./{leave_out}"] if leave_out else []
     _copy(source, ["--anchored", *excluded, "."], destination)
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,11 +166,11 @@ def footprint(extras: Path) -> tuple[int, int]:
     return files, size
 
 
-def missing_engines(extras: Path, conf: BackupConf, restored: Sequence[str]) -> list[tuple[str, str]]:
-    """(directory, distribution) of the database dumps that no plugin restored."""
+def unowned_dumps(extras: Path, conf: BackupConf, installed: Collection[str]) -> list[tuple[str, str]]:
+    """(directory, distribution) of the database dumps for which none of the `installed` distributions is there."""
     owners = {**V1_ENGINES, **conf.databases}
     return [
         (directory, distribution)
         for directory, distribution in sorted(owners.items())
-        if (extras / directory).is_dir() and directory not in restored
+        if (extras / directory).is_dir() and distribution not in installed
     ]

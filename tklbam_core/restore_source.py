@@ -12,6 +12,7 @@ from .api.errors import FormatError
 from .api.progress import Progress, silent
 from .api.storage import Target
 from .engine.interface import Engine, FetchRequest
+from .extract import copy_tree
 from .extras import CONF
 
 
@@ -29,6 +30,10 @@ class Source(Protocol):
 
     def fetch_overlay(self, work: Path) -> Path:
         """Fetches the changed files into a tree that the restore may move files out of; returns it."""
+        ...
+
+    def fetch_all(self, destination: Path) -> None:
+        """Fetches everything as it is into an empty directory."""
         ...
 
 
@@ -66,6 +71,9 @@ class ArchiveSource:
         shutil.rmtree(overlay / "TKLBAM", ignore_errors=True)
         return overlay
 
+    def fetch_all(self, destination: Path) -> None:
+        self._fetch(destination, None)
+
     def _fetch(self, destination: Path, path: str | None) -> None:
         self.engine.fetch(
             self.target,
@@ -97,8 +105,9 @@ class ExtractSource:
         return extras
 
     def fetch_overlay(self, work: Path) -> Path:
-        from .extract import copy_tree
-
         overlay = work / "overlay"
         copy_tree(self.directory, overlay, leave_out="TKLBAM")
         return overlay
+
+    def fetch_all(self, destination: Path) -> None:
+        copy_tree(self.directory, destination)

@@ -33,10 +33,20 @@ def workspace(parent: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def require_space(place: Path, needed: int, what: str) -> None:
-    """Raises SpaceError when the file system of `place` has less than `needed` bytes free."""
+def free_space(place: Path) -> int:
+    """Bytes that are free for this user on the file system of `place`."""
     status = os.statvfs(place)
-    free = status.f_bavail * status.f_frsize
+    return status.f_bavail * status.f_frsize
+
+
+def require_space(place: Path, needed: int, what: str, limit: int | None = None) -> None:
+    """Raises SpaceError when fewer than `needed` bytes are free at `place`, or `limit` allows fewer."""
+    free = free_space(place)
+    if limit is not None and limit < min(needed, free):
+        raise SpaceError(
+            f"{what} needs {needed / 2**20:.1f} MB below {place}, and {limit / 2**20:.1f} MB are allowed",
+            "Allow more with --restore-cache-size.",
+        )
     if free < needed:
         raise SpaceError(
             f"{what} needs {needed / 2**20:.1f} MB below {place}, and {free / 2**20:.1f} MB are free",

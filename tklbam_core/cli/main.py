@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from typing import NoReturn
 
 import click
 
@@ -112,6 +114,7 @@ def _root_command() -> click.Group:
 
 def _run(command: Callable[[], click.Command], prog_name: str, arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
     try:
         status = command().main(args=words, prog_name=prog_name, standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
@@ -122,15 +125,35 @@ def _run(command: Callable[[], click.Command], prog_name: str, arguments: list[s
         error.show()
         sys.exit(error.exit_code)
     except TklbamError as error:
-        if "--debug" in words or os.environ.get("TKLBAM_DEBUG"):
+        if debug:
             raise
-        click.echo(f"error: {error.what}", err=True)
-        if error.remedy:
-            click.echo(f"  {error.remedy}", err=True)
-        sys.exit(error.exit_code)
+        _fail(error.what, error.remedy, error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(
+            f"{error.filename}: {error.strerror}" if error.filename else str(error),
+            "Run it as root?" if error.errno in (errno.EACCES, errno.EPERM) else "",
+            1,
+        )
+    except Exception as error:
+        if debug:
+            raise
+        _fail(
+            f"something unforeseen happened: {type(error).__name__}: {error}",
+            "Run the command again with --debug and report what it prints.",
+            1,
+        )
+
+
+def _fail(what: str, remedy: str, status: int) -> NoReturn:
+    click.echo(f"error: {what}", err=True)
+    if remedy:
+        click.echo(f"  {remedy}", err=True)
+    sys.exit(status)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from ..api.progress import Progress, ProgressEvent
 from .attributes import ProfileAttributes
 from .carry import CarryWriter
 from .changes import find_changes
+from .escape import show
 from .fsdelta import DeltaWriter
 from .profile import Profile
 from .rules import PathRules
@@ -25,6 +26,7 @@ class Changes:
     files: int = 0
     size: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys("osda", 0))
+    missing: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -70,6 +72,14 @@ def write_changes(
                 changes.size += change.size if stat.S_ISREG(change.mode) else 0
                 if not elsewhere:
                     listed.write(change.path.lstrip(b"/") + b"\0")
-            if report.entries % 1000 == 0:
-                progress(ProgressEvent("scan", report.entries, unit="files"))
+            progress(ProgressEvent("scan", report.entries, unit="files"))
+    changes.missing += [f"{show(problem.path)}: {problem.reason}" for problem in report.problems]
+    unnamed = report.problem_count - len(report.problems)
+    if unnamed:
+        changes.missing.append(f"{unnamed} more paths that could not be read")
+    if report.unchecked:
+        changes.warnings.append(
+            f"{report.unchecked} files could not be compared by content: the profile {profile.profile_id} has no hashes "
+            "of them, so a change behind an unchanged size and mtime is not seen"
+        )
     return changes

@@ -61,7 +61,12 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteResult:
-    """What was stored. `source_size` and `changed` describe the source; `seconds` is wall time."""
+    """What was stored. `source_size` and `changed` describe the source; `seconds` is wall time.
+
+    `unread` names, a line each, what was asked for and could not be stored: anything in it makes the session
+    incomplete.
+    `warnings` are other things worth knowing.
+    """
 
     session: Session
     source_files: int
@@ -71,6 +76,7 @@ class WriteResult:
     deleted_files: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,76 @@
+"""What is kept of a backup: one session record a target, in the registry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from .backup import BackupOrder, BackupSummary, StoredSession
+from .registry import Registry
+from .sessions import DatabaseNote, SessionRecord
+
+
+def record_backup(registry: Registry, summary: BackupSummary, backup_id: str = "") -> None:
+    """Keeps what each target got, and which target got nothing."""
+    ended = datetime.now(UTC)
+    stored = {session.address: session for session in summary.stored}
+    for address in [*stored, *summary.failed]:
+        record = SessionRecord(
+            started=summary.started,
+            ended=ended,
+            address=address,
+            outcome="failed",
+            footprint=summary.size,
+            footprint_files=summary.files,
+            missing=tuple(summary.missing),
+            warnings=tuple(summary.warnings),
+            databases=tuple(
+                DatabaseNote(
+                    engine=report.engine,
+                    server=report.server,
+                    names=tuple(database.name for database in report.databases),
+                )
+                for report in summary.databases
+            ),
+            profile_id=summary.profile_id,
+            backup_id=backup_id,
+        )
+        if address in stored:
+            record = _with_session(record, stored[address], summary)
+        else:
+            record = replace(record, error=summary.failed[address].what)
+        registry.sessions.add(record)
+
+
+def record_failure(registry: Registry, order: BackupOrder, started: datetime, error: str, profile_id: str = "") -> None:
+    """Keeps that a backup failed before any target got anything."""
+    for address in order.addresses:
+        registry.sessions.add(
+            SessionRecord(
+                started=started,
+                ended=datetime.now(UTC),
+                address=address,
+                outcome="failed",
+                error=error,
+                profile_id=profile_id,
+            )
+        )
+
+
+def _with_session(record: SessionRecord, stored: StoredSession, summary: BackupSummary) -> SessionRecord:
+    result = stored.result
+    return replace(
+        record,
+        outcome="incomplete" if summary.missing else "complete",
+        kind=result.session.kind,
+        session=result.session.time,
+        chain_started=stored.chain_started,
+        chain_length=stored.chain_length,
+        size=result.session.size,
+        volumes=result.session.volumes,
+        new_files=result.new_files,
+        changed_files=result.changed_files,
+        deleted_files=result.deleted_files,
+        verified=stored.verified,
+        verification_problems=stored.problems,
+    )

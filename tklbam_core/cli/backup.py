@@ -1,0 +1,189 @@
+"""`tklbam backup`"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..api.errors import TklbamError, UsageError
+from ..host import Host
+from .common import Output, common_options, megabytes
+
+if TYPE_CHECKING:
+    from ..backup import BackupOrder, BackupSummary
+    from .setup import Run
+
+PATH = click.Path(path_type=Path)
+CONF_OPTIONS = (
+    "address",
+    "full_backup",
+    "volsize",
+    "s3_parallel_uploads",
+    "keep_full",
+    "force_profile",
+    "checksum",
+    "allow_missing_database",
+    "database_option",
+    "extras_dir",
+)
+"""Options that can stand in the configuration, too; the command line wins."""
+
+
+@click.command("backup")
+@click.argument("overrides", nargs=-1, metavar="[OVERRIDE]...")
+@click.option("--address", multiple=True, metavar="URL", help="Where to store it; may be repeated.")
+@click.option("-s", "--simulate", is_flag=True, help="Store nothing; leave the extras for inspection.")
+@click.option("--dump", type=PATH, metavar="DIR", help="Write the backup into DIR as plain files.")
+@click.option("--raw-upload", type=PATH, metavar="DIR", help="Store the content of DIR as it is.")
+@click.option("--full-backup", metavar="now|N[mhDWMY]", help="Age of a chain that calls for a full session.")
+@click.option("--volsize", type=int, metavar="MB", help="Size of a volume.")
+@click.option("--s3-parallel-uploads", type=int, metavar="N", help="Volumes that go up at once.")
+@click.option("--keep-full", type=int, metavar="N", help="Chains to keep after a verified full session.")
+@click.option("--skip-files", is_flag=True, help="Leave out files and users.")
+@click.option("--skip-database", is_flag=True, help="Leave out databases.")
+@click.option("--skip-packages", is_flag=True, help="Leave out the list of new packages.")
+@click.option("--force-profile", metavar="PROFILE", help="Use this profile: an id, empty, dpkg or a path.")
+@click.option("--checksum", is_flag=True, help="Compare contents, too, not size and mtime alone.")
+@click.option("--allow-missing-database", is_flag=True, help="A database that can't be read is only a warning.")
+@click.option("--database-option", multiple=True, metavar="ENGINE:KEY=VALUE", help="How to reach a database server.")
+@click.option("--extras-dir", type=PATH, metavar="DIR", help="Where dumps are made when / has no room for them.")
+@click.option("--resume", is_flag=True, help="Kept for scripts: an interrupted backup is seen to by itself.")
+@click.option("--disable-resume", is_flag=True, help="Kept for scripts.")
+@click.option("--secretfile", type=PATH, metavar="FILE", help="Take the secret from FILE.")
+@click.option("--logfile", type=PATH, metavar="PATH", help="Log there instead of /var/log/tklbam-backup.")
+@click.option("--run-hooks", is_flag=True, help="With --root: run that root's hooks, chrooted.")
+@common_options(json_output=True)
+def command(host: Host, output: Output, **options: Any) -> int:
+    """Backs up what changed since this system was installed.
+
+    An OVERRIDE is a path to back up (/srv), or not to (-/srv/cache), or a database limit (mysql:shop,
+    -mysql:shop/sessions).
+
+    Exit status: 0 done; 1 failed, nothing stored; 3 stored, but without what is named.
+    """
+    from ..backup import BackupOrder, run_backup
+    from ..backup_record import record_backup, record_failure
+    from ..lock import locked
+    from .secrets import read_secret_file
+    from .setup import prepare
+
+    output.open_log(host, "backup", options["logfile"])
+    started = datetime.now(UTC)
+    given = {name: options[name] for name in CONF_OPTIONS}
+    for name in ("files", "packages", "database"):
+        given[f"backup_skip_{name}"] = options[f"skip_{name}"]
+    with prepare(host, output, overrides=options["overrides"], **given) as run, locked(host):
+        secret = read_secret_file(options["secretfile"]) if options["secretfile"] else run.registry.require_secret()
+        if options["raw_upload"]:
+            return store_raw(run, options["raw_upload"], secret, output)
+        config = run.config
+        order = BackupOrder(
+            addresses=config.addresses,
+            overrides=config.overrides,
+            full_backup=config.full_backup,
+            volume_size=config.volsize,
+            uploads=config.s3_parallel_uploads,
+            keep_full=config.keep_full,
+            skip_files=config.backup_skip_files,
+            skip_packages=config.backup_skip_packages,
+            skip_database=config.backup_skip_database,
+            checksum=config.checksum,
+            allow_missing_database=config.allow_missing_database,
+            extras_dir=config.extras_dir,
+            simulate=options["simulate"],
+            extract=options["dump"],
+            run_hooks=options["run_hooks"],
+        )
+        profile_id = ""
+        try:
+            profile = run.profile(config.force_profile)
+            profile_id = profile.profile_id
+            summary = run_backup(order, profile, secret, run.context, run.engine)
+        except TklbamError as error:
+            if not order.simulate and order.extract is None:
+                record_failure(run.registry, order, started, error.what, profile_id)
+            raise
+        if summary.stored:
+            record_backup(run.registry, summary)
+        show(summary, order, output)
+    return 3 if summary.missing else 0
+
+
+def store_raw(run: Run, directory: Path, secret: str, output: Output) -> int:
+    from ..raw import upload
+
+    if len(run.config.addresses) != 1:
+        raise UsageError("--raw-upload needs one address", "Give --address URL.")
+    config = run.config
+    result = upload(
+        directory,
+        run.context.target(config.addresses[0]),
+        secret,
+        config.full_backup,
+        run.context,
+        run.engine,
+        config.volsize,
+    )
+    for warning in result.warnings:
+        output.warn(warning)
+    output.note(f"Stored {directory} as it is: {megabytes(result.session.size)} in {result.session.volumes} volumes.")
+    return 3 if result.warnings else 0
+
+
+def show(summary: BackupSummary, order: BackupOrder, output: Output) -> None:
+    from ..schedule import chain_advice
+
+    if output.as_json:
+        output.json(as_json(summary))
+        return
+    for missing in summary.missing:
+        output.warn(f"not in the backup: {missing}")
+    for stored in summary.stored:
+        result = stored.result
+        output.note(
+            f"Stored {'a full' if result.session.kind == 'full' else 'an incremental'} session at {stored.address}: {megabytes(result.session.size)}, "
+            f"{result.new_files} new, {result.changed_files} changed, {result.deleted_files} deleted, "
+            f"in {result.seconds:.0f} s" + ("; every volume is there." if stored.verified else ".")
+        )
+        for session in stored.pruned:
+            output.note(f"  deleted the {session.kind} session of {session.time:%Y-%m-%d %H:%M} (keep-full)")
+        advice = chain_advice(stored.chain_length, order.full_backup)
+        if advice:
+            output.note(f"Advice: {advice}")
+    if order.extract is not None:
+        output.note(f"Written to {order.extract}; `tklbam restore {order.extract}` restores from there.")
+    if summary.missing:
+        output.note(f"INCOMPLETE: {len(summary.missing)} things are not in this backup; see above.")
+
+
+def as_json(summary: BackupSummary) -> dict[str, Any]:
+    return {
+        "outcome": summary.outcome,
+        "profile_id": summary.profile_id,
+        "started": summary.started.isoformat(),
+        "seconds": round(summary.seconds, 3),
+        "footprint": {"files": summary.files, "size": summary.size},
+        "changes": summary.changes,
+        "new_packages": summary.new_packages,
+        "databases": [
+            {"engine": report.engine, "server": report.server, "databases": [d.name for d in report.databases]}
+            for report in summary.databases
+        ],
+        "sessions": [
+            {
+                "address": stored.address,
+                "kind": stored.result.session.kind,
+                "time": stored.result.session.time.isoformat(),
+                "size": stored.result.session.size,
+                "volumes": stored.result.session.volumes,
+                "verified": stored.verified,
+                "chain_length": stored.chain_length,
+            }
+            for stored in summary.stored
+        ],
+        "missing": summary.missing,
+        "warnings": summary.warnings,
+    }

@@ -1,0 +1,149 @@
+"""What a restore would do, found out before anything is touched."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .context import Context
+from .databases import DatabaseOutcome, restore_databases
+from .delta.coherent import USER_DATABASES, Delta
+from .delta.model import Change
+from .delta.rules import PathRules
+from .delta.safepath import SafeRoot, is_below
+from .extras import BackupConf
+from .host import Host
+from .system import apt, userdb_io
+from .system.apt_plan import InstallPlan, plan_install
+from .system.packages import read_package_list
+from .system.users import MergeResult, UserDatabase, merge
+
+SHOWN = 20
+"""Paths of a kind that are named in a plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathFilter:
+    """Which paths of a backup a restore takes: the limits' path rules, and never our own state or the user databases
+    (those are merged)."""
+
+    rules: PathRules
+    own: tuple[bytes, ...]
+
+    def takes(self, path: bytes) -> bool:
+        if path in USER_DATABASES or any(is_below(path, place) or path == place for place in self.own):
+            return False
+        return self.rules.includes(path)
+
+
+@dataclass(slots=True, kw_only=True)
+class RestorePlan:
+    """The plan. Counts are of paths that the restore takes: `overlay` files to put in place, of which `replaced` are
+    here already; `stats` owners and modes to set; `deletes`. `swapped` names directories that a file would replace.
+
+    `delta` is the backup's, None where files are skipped or the backup has none. `needed` is bytes of disk that the
+    fetched files take, 0 where the backup does not say.
+    """
+
+    conf: BackupConf
+    filter: PathFilter
+    delta: Delta | None = None
+    overlay: int = 0
+    stats: int = 0
+    deletes: int = 0
+    replaced: int = 0
+    swapped: list[bytes] = field(default_factory=list)
+    users: MergeResult | None = None
+    packages: InstallPlan | None = None
+    databases: DatabaseOutcome = field(default_factory=DatabaseOutcome)
+    needed: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def changes(self) -> Iterator[Change]:
+        """The changes of the delta that the restore takes, in order."""
+        return (change for change in self.delta or () if self.filter.takes(change.path))
+
+
+def make_plan(
+    *,
+    extras: Path,
+    conf: BackupConf,
+    limits: Sequence[str],
+    skip_files: bool,
+    skip_packages: bool,
+    skip_database: bool,
+    context: Context,
+    refresh_packages: bool,
+) -> RestorePlan:
+    """Reads the extras and this system; changes nothing (but apt's lists, with `refresh_packages`).
+
+    Raises FormatError and UnsafePathError for a delta that can't be trusted.
+    """
+    host = context.host
+    plan = RestorePlan(conf=conf, filter=path_filter(host, limits), needed=conf.size)
+    if not skip_files and (extras / "fsdelta").exists():
+        plan.delta = Delta(extras / "fsdelta")
+        count_paths(plan, host.root)
+        old = read_backup_users(extras, None)
+        plan.users = merge(old, userdb_io.read_host(host)) if old is not None else None
+    if not skip_packages and (extras / "newpkgs").exists():
+        if refresh_packages and apt.unusable_reason(host) is None:
+            plan.warnings += apt.update(host)
+        automatic = extras / "newpkgs-auto"
+        plan.packages = plan_install(
+            host,
+            read_package_list(extras / "newpkgs"),
+            read_package_list(automatic) if automatic.exists() else (),
+        )
+    if not skip_database:
+        plan.databases = restore_databases(context, extras, limits, rollback=None, simulate=True)
+    return plan
+
+
+def path_filter(host: Host, limits: Sequence[str]) -> PathFilter:
+    rules = PathRules.from_words(word for word in limits if word.removeprefix("-").startswith("/"))
+    own = [host.registry_dir, host.rollback_dir, host.restore_cache_dir, host.extras_dir]
+    return PathFilter(
+        rules, tuple(b"/" + bytes(place.relative_to(host.root)) for place in own if place.is_relative_to(host.root))
+    )
+
+
+def count_paths(plan: RestorePlan, root: Path) -> None:
+    with SafeRoot(root) as safe:
+        for change in plan.changes():
+            if change.kind == "d":
+                plan.deletes += 1
+            elif change.kind == "s":
+                plan.stats += 1
+            else:
+                plan.overlay += 1
+                mode = mode_of(safe, change.path)
+                plan.replaced += mode is not None
+                if mode is not None and stat.S_ISDIR(mode) and len(plan.swapped) < SHOWN:
+                    plan.swapped.append(change.path)
+
+
+def mode_of(root: SafeRoot, path: bytes) -> int | None:
+    """The st_mode of a path of the system, None where nothing is."""
+    try:
+        status = root.at(path).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return None if status is None else status.st_mode
+
+
+def read_backup_users(extras: Path, overlay: Path | None) -> UserDatabase | None:
+    """The backup's accounts, None where it holds none.
+
+    A classic backup has passwd and group among its extras, and shadow and gshadow in its overlay.
+    """
+    etc = extras / "etc"
+    if not (etc / "passwd").exists():
+        return None
+    old = userdb_io.read(etc, "the backup")
+    if overlay is not None and old.shadow is None:
+        beside = userdb_io.read(overlay / "etc", "the backup")
+        old = replace(old, shadow=beside.shadow, gshadow=beside.gshadow)
+    return old
