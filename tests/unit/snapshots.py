@@ -1,4 +1,4 @@
-"""A tree as a test compares it: every path with type, owner, mode, time, content, attributes, and what shares an inode."""
+"""A tree as a test compares it: every path with type, owner, mode, time, content, attributes, shared inodes."""
 
 from __future__ import annotations
 
