@@ -118,14 +118,14 @@ class Walk:
             return
         nodes, verdict = self._tree.start()
         try:
-            status = os.lstat(self.base or b"/")
+            status = os.stat(self.base or b"/")
         except OSError as error:
             self.blind(b"/", error)
             return
         if verdict.taken:
             self.report.entries += 1
             yield b"/", status, b"/"
-        stack = [self._open(self.base, nodes, verdict.taken, status.st_dev)]
+        stack = [self._open(self.base, status, nodes, verdict.taken, status.st_dev)]
         lstat, cut = os.lstat, len(self.base)
         while stack:
             directory = stack[-1]
@@ -151,6 +151,7 @@ class Walk:
                 if kind == 0o040000:
                     path = place[cut:]
                     if named:
+                        status = _mounted(place, status)
                         device_inside = status[2]
                     elif taken and status[2] != device:
                         taken = False
@@ -163,7 +164,7 @@ class Walk:
                         count += 1
                         yield path, status, path if plain else escape(path)
                     if taken or any(node.leads for node in below):
-                        stack.append(self._open(place, below, taken, device_inside))
+                        stack.append(self._open(place, status, below, taken, device_inside))
                         break
                     taken = directory.taken
                 elif taken and kind != 0o140000:
@@ -193,12 +194,15 @@ class Walk:
         self.blind(path, error)
         return False
 
-    def _open(self, place: bytes, nodes: Nodes, taken: bool, device: int) -> _Directory:
+    def _open(self, place: bytes, status: os.stat_result, nodes: Nodes, taken: bool, device: int) -> _Directory:
         names = None if taken else names_to_visit(nodes)
         listed = names is None
         if names is None:
             try:
                 names = os.listdir(place or b"/")
+                # A link put here since `status` was taken would have been followed.
+                if not os.path.samestat(status, os.stat(place or b"/", follow_symlinks=place == self.base)):
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             except OSError as error:
                 names = []
                 if error.errno in _GONE:
@@ -249,6 +253,18 @@ def _with_real_paths(base: bytes, skip: Collection[bytes]) -> Iterator[bytes]:
         real = resolve_inside(base, names)
         if real is not None:
             yield b"/" + b"/".join(real)
+
+
+def _mounted(place: bytes, status: os.stat_result) -> os.stat_result:
+    """A named directory's status once an automounter, which lstat does not wake, has put there what belongs there."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return status
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _mounts_below(base: bytes) -> Iterator[bytes]:

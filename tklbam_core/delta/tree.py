@@ -67,7 +67,7 @@ Nodes = tuple[Node, ...]
 
 
 class Verdict(NamedTuple):
-    """What is known about a path: `taken` by the scan; `named` by an include itself; a `mount` that is not named."""
+    """What is known about a path: `taken` by the scan; `named` by an include itself; left out for a `mount` alone."""
 
     taken: bool
     named: bool
@@ -114,7 +114,7 @@ class Tree:
             if node.order > order:
                 order, taken, named = node.order, node.include, node.include
         if mount and not named:
-            return Verdict(False, False, True)
+            return Verdict(False, False, taken)
         return Verdict(taken, named, False)
 
     def covers(self, path: bytes) -> bool:
