@@ -1,0 +1,153 @@
+"""The local cache of one address: duplicity's archive directory, and the sizes noted when sessions were stored.
+
+Nothing in it is precious: all of it can be had again from the target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..api.errors import LockedError
+from ..api.files import atomic_write
+from ..api.models import StoredFile
+from .archive import FileSet, SessionKey, parse_name
+from .manifest import Manifest, parse_manifest
+
+LOCK = "lockfile"
+
+
+class Cache:
+    """What is known here about the target at `address`. `root` holds the caches of all addresses."""
+
+    def __init__(self, root: Path, address: str) -> None:
+        self.root = root
+        self.name = hashlib.sha256(address.rstrip("/").encode()).hexdigest()[:32]
+        self.directory = root / self.name
+        self._sizes = root / f"{self.name}.sizes.json"
+
+    def create(self) -> None:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        os.chmod(self.directory, 0o700)
+
+    def check_unused(self) -> None:
+        """Raises LockedError where a living duplicity holds the lock; the kernel drops the lock of a dead one."""
+        try:
+            descriptor = os.open(self.directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LockedError(
+                f"another run is using the same target and the cache {self.directory}", "Wait until it has ended."
+            ) from error
+        finally:
+            os.close(descriptor)
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(os.listdir(self.directory))
+        except FileNotFoundError:
+            return []
+
+    def manifest(self, key: SessionKey) -> Manifest | None:
+        """The cached manifest of a session, None where there is none that is whole."""
+        for name in self._names():
+            parsed = parse_name(name)
+            if parsed and parsed.key == key and parsed.role == "manifest" and not parsed.partial and _is_plain(name):
+                return parse_manifest((self.directory / name).read_bytes())
+        return None
+
+    def manifest_text(self, key: SessionKey) -> tuple[str, bytes] | None:
+        """The name and text of a session's cached manifest, where it is whole."""
+        for name in self._names():
+            parsed = parse_name(name)
+            if parsed and parsed.key == key and parsed.role == "manifest" and not parsed.partial and _is_plain(name):
+                text = (self.directory / name).read_bytes()
+                return (name, text) if parse_manifest(text) else None
+        return None
+
+    def unfinished(self) -> set[SessionKey]:
+        """Sessions of which duplicity's working files are still here: it did not come to the end of them."""
+        parsed = [parse_name(name) for name in self._names()]
+        return {name.key for name in parsed if name is not None and name.partial}
+
+    def put_manifest(self, file: StoredFile, text: bytes) -> None:
+        """Keeps a manifest fetched from the target under the name duplicity looks for."""
+        with atomic_write(self.directory / file.name.removesuffix(".gpg").removesuffix(".gz")) as out:
+            out.write(text)
+
+    def keep_only(self, sets: Iterable[FileSet]) -> list[str]:
+        """Removes all that is not the finished manifest or signatures of one of these sessions; returns the names."""
+        by_key = {found.key: found for found in sets}
+        removed = []
+        for name in self._names():
+            parsed = parse_name(name)
+            if name == LOCK:
+                continue
+            if parsed and parsed.key in by_key and not parsed.partial:
+                if parsed.role == "manifest" and _is_plain(name) and self.manifest_text(parsed.key):
+                    continue
+                if parsed.role == "signatures" and name.endswith(".gz") and by_key[parsed.key].signatures:
+                    continue
+            path = self.directory / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            removed.append(name)
+        return removed
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file as noted right after it was stored. Empty where nothing was noted."""
+        try:
+            noted = json.loads(self._sizes.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        if not isinstance(noted, dict):
+            return {}
+        return {str(name): size for name, size in noted.items() if isinstance(size, int)}
+
+    def note_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Replaces what was noted."""
+        with atomic_write(self._sizes) as out:
+            out.write(json.dumps(dict(sorted(sizes.items())), indent=0).encode())
+
+    def placeholders(self, directory: Path, sets: Iterable[FileSet]) -> None:
+        """Fills an archive directory for a restore: the manifests that are here, and an empty file for each of
+        the signatures, which a restore needs by name only, so that they are not downloaded."""
+        for found in sets:
+            text = self.manifest_text(found.key)
+            if text is not None:
+                (directory / text[0]).write_bytes(text[1])
+            if found.signatures is not None:
+                stem = found.signatures.name.removesuffix(".gpg").removesuffix(".gz")
+                (directory / f"{stem}.gz").write_bytes(b"")
+
+
+def _is_plain(name: str) -> bool:
+    return not name.endswith((".gpg", ".gz"))
+
+
+def sync_tree(directory: Path, names: Iterable[str]) -> None:
+    """Makes these files of a directory, and their names, survive a loss of power."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,156 @@
+"""From what duplicity, gpg and the kernel said to the error a person can act on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..api.errors import ArchiveError, EngineError, LockedError, SpaceError, TargetError, TklbamError, UnsafePathError
+from ..api.storage import Target
+from .events import Record
+
+# Exit statuses and ERROR codes of duplicity (log.py).
+USER_ERROR, MISMATCHED_HASH, EXCEPTION, GPG_FAILED, NO_FREE_SPACE = 23, 21, 30, 31, 35
+PATH_NOT_FOUND, NO_FILES, VOLUME_WRONG_SIZE = 19, 20, 44
+BACKEND = range(50, 57)
+BACKEND_NO_SPACE, BACKEND_VALIDATION = 53, 56
+FULL = re.compile(r"No space left on device|Disk quota exceeded|Errno 28|Errno 122")
+VOLUME = re.compile(r"duplicity-[\w.-]+\.(?:difftar|manifest|sigtar)(?:\.\w+)?")
+WRONG_SECRET = re.compile(r"Bad session key|Bad passphrase|decryption failed: No secret key")
+BAD_DATA = re.compile(
+    r"GPG Failed|invalid packet|no valid OpenPGP data|decryption failed|unexpected end of data|ReadError|zlib\.error"
+    r"|premature eof|mdc_packet|Restarting GPG"
+)
+OUTSIDE = re.compile(r"Security violation|Read-only file system|\[Errno 30\]|Permission denied|\[Errno 13\]|Errno 1\]")
+SECRET_REMEDY = "Use the key that belongs to this backup."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A run of duplicity that failed. `temp` and `cache` are the directories it wrote to besides the target."""
+
+    status: int
+    errors: tuple[Record, ...]
+    stderr: str
+    temp: Path
+    cache: Path
+    target: Target
+
+    @property
+    def text(self) -> str:
+        return "\n".join([*(record.message for record in self.errors), self.stderr])
+
+    @property
+    def codes(self) -> set[int]:
+        return {self.status, *(record.code for record in self.errors)}
+
+    @property
+    def reason(self) -> str:
+        """The line that tells most: the last of the error's own, without traceback."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip() and not line.startswith("=====")]
+        told = [line for line in lines if not line.startswith(("Traceback", "File "))]
+        return (told or lines or [f"it ended with status {self.status}"])[-1].rstrip(":")
+
+    def _space(self) -> SpaceError | None:
+        text = self.text
+        if not FULL.search(text) and not self.codes & {NO_FREE_SPACE, BACKEND_NO_SPACE}:
+            return None
+        local = self.target.local_path()
+        if self.codes & {BACKEND_NO_SPACE} or (local is not None and str(local) in text):
+            place, free = self.target.address, self.target.free_bytes()
+        elif str(self.cache) in text:
+            place, free = str(self.cache), free_bytes(self.cache)
+        elif NO_FREE_SPACE in self.codes or "gpg" in text.lower() or str(self.temp) in text or local is None:
+            place, free = str(self.temp), free_bytes(self.temp)
+        else:
+            place, free = self.target.address, self.target.free_bytes()
+        left = "" if free is None else f" ({free} bytes free)"
+        return SpaceError(
+            f"the file system of {place} is full{left}",
+            "Free some space there; what was stored before is intact, and the next run cleans up after this one.",
+        )
+
+
+def writing(failure: Failure) -> TklbamError:
+    """Why a session could not be stored."""
+    space = failure._space()
+    if space is not None:
+        return space
+    common = _common(failure)
+    if common is not None:
+        return common
+    return EngineError(
+        f"duplicity could not store the session: {failure.reason}", "Nothing of it counts; run the backup again."
+    )
+
+
+def reading(failure: Failure) -> TklbamError:
+    """Why files could not be restored."""
+    text = failure.text
+    if failure.codes & {PATH_NOT_FOUND, NO_FILES}:
+        return EngineError(f"the archive does not hold that path: {failure.reason}", "Check the path and the time.")
+    if failure.status == EXCEPTION and OUTSIDE.search(text) and not FULL.search(text):
+        return UnsafePathError(
+            f"the archive at {failure.target.address} tries to write outside the directory it is restored to: "
+            f"{failure.reason}",
+            "Nothing outside was touched. Do not trust this archive.",
+        )
+    space = failure._space()
+    if space is not None:
+        return space
+    common = _common(failure)
+    if common is not None:
+        return common
+    if BAD_DATA.search(text):
+        return ArchiveError(f"{_named(text)} at {failure.target.address} is damaged: {failure.reason}", _OTHER_TIME)
+    return EngineError(f"duplicity could not restore: {failure.reason}", "See the log for what it said.")
+
+
+_OTHER_TIME = "Restore an earlier state with --time, or bring the file back from a copy of the target."
+
+
+def _common(failure: Failure) -> TklbamError | None:
+    text = failure.text
+    if failure.status == USER_ERROR and "already running" in text:
+        return LockedError("another run is using the same target and cache", "Wait until it has ended.")
+    if WRONG_SECRET.search(text):
+        return ArchiveError(f"the secret does not open the archive at {failure.target.address}", SECRET_REMEDY)
+    if failure.codes & {MISMATCHED_HASH, VOLUME_WRONG_SIZE}:
+        return ArchiveError(
+            f"{_named(text)} at {failure.target.address} is damaged: it is not what its manifest says", _OTHER_TIME
+        )
+    if BACKEND_VALIDATION in failure.codes:
+        return TargetError(
+            f"{failure.target.address} did not keep what was sent: {failure.reason}",
+            "Check the target, then try again.",
+        )
+    if failure.codes & set(BACKEND):
+        return TargetError(
+            f"{failure.target.address} can't be used: {failure.reason}", "Check that it can be reached and written to."
+        )
+    if failure.status == GPG_FAILED and not BAD_DATA.search(text):
+        return EngineError(f"gpg does not work: {failure.reason}", "Check that GnuPG and its agent are installed.")
+    if failure.status == GPG_FAILED:
+        return ArchiveError(
+            f"{_named(text)} at {failure.target.address} can't be decrypted: {failure.reason}", _OTHER_TIME
+        )
+    return None
+
+
+def _named(text: str) -> str:
+    found = VOLUME.search(text)
+    return found[0] if found else "a file"
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes an ordinary write can still use on the file system of `path` (0 where that can't be told)."""
+    try:
+        state = os.statvfs(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR) and path != path.parent:
+            return free_bytes(path.parent)
+        return 0
+    return state.f_bavail * state.f_frsize

@@ -1,0 +1,133 @@
+"""Running duplicity once: started so that it dies with us, listened to while it works, its end understood."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..api.errors import CommandError, EngineError, UnsafePathError
+from ..api.process import start
+from ..api.progress import Progress, ProgressEvent
+from ..api.storage import Target
+from . import events
+from .confined import REFUSED
+from .failures import Failure
+from .program import CommandLine, Program
+from .workspace import Workspace
+
+OFTEN = 0.2
+"""Seconds between two progress events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a run needs besides its command. `archive_dir`/`name` is duplicity's cache; `volume_size` is megabytes."""
+
+    program: Program
+    target: Target
+    workspace: Workspace
+    archive_dir: Path
+    name: str
+    secret: str
+    volume_size: int
+
+
+def run_duplicity(
+    job: Job, build: Callable[[CommandLine], list[str]], take: Callable[[events.Record], None]
+) -> tuple[events.Account, Failure | None]:
+    """Runs the command that `build` makes; `take` is told every record as it comes.
+
+    Raises EngineError or UnsafePathError where it could not be started as it must be.
+    """
+    address = job.target.engine()
+    account = events.Account()
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as log:
+        try:
+            line = CommandLine(
+                program=job.program,
+                address=address,
+                archive_dir=job.archive_dir,
+                name=job.name,
+                workspace=job.workspace,
+                log_fd=writing,
+                secret=job.secret,
+                local=job.target.local_path() is not None,
+                volume_size=job.volume_size,
+            )
+            argv = build(line)
+            environment = {**address.environment, "PASSPHRASE": job.secret}
+            with start(
+                argv, env=job.workspace.environment, secrets=environment, pass_fds=(writing, job.workspace.lock)
+            ):
+                os.close(writing)
+                writing = -1
+                for record in events.records(log):
+                    account.take(record)
+                    take(record)
+            return account, None
+        except CommandError as error:
+            if error.status == REFUSED and "confined:" in error.stderr:
+                raise UnsafePathError(
+                    "this kernel lets nothing keep a restore inside its directory "
+                    f"({error.stderr.split('confined:')[-1].strip()})",
+                    "Restore as root, or where unprivileged user namespaces are allowed.",
+                ) from error
+            return account, Failure(
+                status=error.status,
+                errors=tuple(account.errors),
+                stderr=error.stderr,
+                temp=job.workspace.path.parent,
+                cache=job.archive_dir,
+                target=job.target,
+            )
+        except OSError as error:
+            raise EngineError(f"duplicity can't be run: {error}", "Check the memory and process limits.") from error
+        finally:
+            if writing >= 0:
+                os.close(writing)
+
+
+class UploadProgress:
+    """Turns duplicity's records into progress events. `total` is bytes of the source, where known."""
+
+    def __init__(self, progress: Progress, total: int | None) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._item = ""
+        self._last = 0.0
+
+    def take(self, record: events.Record) -> None:
+        if record.level != "INFO":
+            return
+        if record.code in (events.FILE_NEW, events.FILE_CHANGED):
+            self._item = record.message[2:]
+        elif record.code == events.PROGRESS and record.extra.isdigit():
+            self._done = max(self._done, int(record.extra))
+        else:
+            return
+        if time.monotonic() - self._last >= OFTEN:
+            self._last = time.monotonic()
+            self._progress(ProgressEvent("upload", self._done, self._total, "bytes", self._item))
+
+    def end(self, account: events.Account) -> None:
+        """Says that all is up."""
+        done = self._total if self._total is not None else int(account.statistics.get("SourceFileSize", self._done))
+        self._progress(ProgressEvent("upload", done, done, "bytes"))
+
+
+class DownloadProgress:
+    """The same for a restore, whose size nobody knows: in volumes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def take(self, record: events.Record) -> None:
+        if record.level == "INFO" and record.code == events.PROGRESS:
+            done, _, total = record.extra.partition(" ")
+            if done.isdigit() and total.isdigit():
+                self._progress(ProgressEvent("download", int(done), int(total), "volumes"))

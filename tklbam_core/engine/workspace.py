@@ -1,0 +1,119 @@
+"""The scratch place of one run: duplicity's temporary files, its GnuPG home, lists; nobody else's, gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..api.errors import SpaceError
+from ..api.process import run
+
+PREFIX = "tklbam-engine-"
+_LONGEST = 75
+"""Characters of a GnuPG home with which its agent's sockets still fit into a socket address (108 bytes)."""
+_SHORT = Path("/tmp")
+"""Where the GnuPG home goes when the temporary directory's own path is too long for that."""
+
+
+class Workspace:
+    """A directory under the temporary directory, 0700. `lock` is held by every process that works in it."""
+
+    def __init__(self, path: Path, lock: int, gnupg: Path) -> None:
+        self.path = path
+        self.lock = lock
+        self.gnupg = gnupg
+        self.scratch = path / "tmp"
+        self.scratch.mkdir(mode=0o700)
+
+    @property
+    def writable(self) -> list[Path]:
+        """All that a program working in it must be able to write to."""
+        return [self.path] if self.gnupg.is_relative_to(self.path) else [self.path, self.gnupg]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which duplicity and gpg find everything here, and say everything in English."""
+        return {
+            "TMPDIR": str(self.scratch),
+            "GNUPGHOME": str(self.gnupg),
+            "HOME": str(self.path),
+            "LC_ALL": "C.UTF-8",
+            "LANGUAGE": "",
+            "PYTHONOPTIMIZE": "",
+            "PYTHONUNBUFFERED": "",
+        }
+
+
+def temporary_directory(temp: Path | None) -> Path:
+    return temp if temp is not None else Path(tempfile.gettempdir())
+
+
+@contextlib.contextmanager
+def workspace(temp: Path | None) -> Iterator[Workspace]:
+    """Makes the scratch place and removes it. Raises SpaceError where the file system is full."""
+    with _locked_directory(temporary_directory(temp)) as (path, lock), contextlib.ExitStack() as more:
+        gnupg = path / "gnupg"
+        if len(str(gnupg)) > _LONGEST:
+            gnupg, _ = more.enter_context(_locked_directory(_SHORT))
+        else:
+            gnupg.mkdir(mode=0o700)
+        place = Workspace(path, lock, gnupg)
+        try:
+            yield place
+        finally:
+            _end_agent(place)
+
+
+@contextlib.contextmanager
+def _locked_directory(parent: Path) -> Iterator[tuple[Path, int]]:
+    try:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    except OSError as error:
+        raise SpaceError(
+            f"no temporary file can be made in {parent}: {error.strerror}",
+            "Free some space there, or set TMPDIR to another file system.",
+        ) from error
+    lock = -1
+    try:
+        # Under its name the lock is always held, so nobody takes a workspace that is being made for a stale one.
+        lock = os.open(path / "lock.new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.rename(path / "lock.new", path / "lock")
+        yield path, lock
+    finally:
+        if lock >= 0:
+            os.close(lock)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_stale(temp: Path | None) -> list[str]:
+    """Removes what killed runs left under the temporary directory; says what. Those in use are left alone."""
+    said = []
+    places = {temporary_directory(temp), _SHORT}
+    for path in sorted(path for place in places for path in place.glob(PREFIX + "*")):
+        if path.is_symlink() or not path.is_dir() or path.stat().st_uid != os.geteuid():
+            continue
+        try:
+            lock = os.open(path / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
+        shutil.rmtree(path, ignore_errors=True)
+        said.append(f"removed the temporary files of an interrupted run, {path}")
+    return said
+
+
+def _end_agent(place: Workspace) -> None:
+    # gpg starts an agent for every home it sees; it would go by itself, but minutes later.
+    if any(place.gnupg.iterdir()) and shutil.which("gpgconf"):
+        run(["gpgconf", "--kill", "gpg-agent"], env=place.environment, check=False)
