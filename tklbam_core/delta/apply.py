@@ -144,10 +144,12 @@ def simulate_fix_stats(
     *,
     maps: IdMaps | None = None,
     takes: Callable[[bytes], bool] = everything,
+    shown: Callable[[bytes], bytes] | None = None,
 ) -> Iterator[str]:
     """What `fix_stats` would do, as shell lines, only where something would change.
 
-    Names of users and groups are those of the root's own passwd and group; paths have the root in front.
+    Names of users and groups are those of the root's own passwd and group. Paths have the root in front, so that the
+    lines could be run, or are as `shown` says.
     """
     ids = maps or IdMaps()
     users, groups = (_names(root / "etc" / name) for name in ("passwd", "group"))
@@ -158,19 +160,23 @@ def simulate_fix_stats(
             found = _find(target, change)
             if found is None:
                 continue
-            shown = quote(target.host_path(change.path))
+            word = quote((shown or target.host_path)(change.path))
             uid, gid = ids.uid(change.uid), ids.gid(change.gid)
             if found.make:
-                yield f"mkdir -p {shown}"
+                yield f"mkdir -p {word}"
             status = None if found.make else found.place.lstat()
             if status is None or (status.st_uid, status.st_gid) != (uid, gid):
-                yield f"chown -h {users.get(uid, uid)}:{groups.get(gid, gid)} {shown}"
+                yield f"chown -h {users.get(uid, uid)}:{groups.get(gid, gid)} {word}"
             if change.kind == "s" and (status is None or _mode_differs(change, status)):
-                yield f"chmod {stat.S_IMODE(change.mode):04o} {shown}"
+                yield f"chmod {stat.S_IMODE(change.mode):04o} {word}"
 
 
 def simulate_delete(
-    delta: Iterable[Change], root: Path, *, takes: Callable[[bytes], bool] = everything
+    delta: Iterable[Change],
+    root: Path,
+    *,
+    takes: Callable[[bytes], bool] = everything,
+    shown: Callable[[bytes], bytes] | None = None,
 ) -> Iterator[str]:
     """What `delete` would do, as shell lines; a directory's line does nothing where it isn't empty by then."""
     directories = []
@@ -185,9 +191,9 @@ def simulate_delete(
             if status is not None and stat.S_ISDIR(status.st_mode):
                 directories.append(change.path)
             elif status is not None:
-                yield f"rm {quote(target.host_path(change.path))}"
+                yield f"rm {quote((shown or target.host_path)(change.path))}"
         for path in reversed(directories):
-            yield f"rmdir --ignore-fail-on-non-empty {quote(target.host_path(path))}"
+            yield f"rmdir --ignore-fail-on-non-empty {quote((shown or target.host_path)(path))}"
 
 
 def quote(path: bytes) -> str:
