@@ -18,6 +18,8 @@ from .model import Change, Entry, Kind
 from .rules import PathRules
 from .scan import ScanReport, Walk
 
+_DAMAGED = "The index is damaged: get the profile again with `tklbam init --force-profile`."
+
 
 def find_changes(
     *,
@@ -85,6 +87,15 @@ class _Index:
         self._parsed: Entry | None = None
         self.line = self._readline()
 
+    def check_end(self) -> None:
+        """Raises FormatError where the file was cut short: what is missing would pass for new on the system."""
+        here = self._stream.tell()
+        size = self._stream.seek(0, os.SEEK_END)
+        self._stream.seek(max(size - 1, 0))
+        if self._stream.read() not in (b"\n", b""):
+            raise FormatError(self._file, self._line_number(size), "the last record is cut short", _DAMAGED)
+        self._stream.seek(here)
+
     def passed(self, path: bytes) -> None:
         """Goes on to the next line; `path` is that of the line gone past."""
         self._last = path
@@ -98,11 +109,10 @@ class _Index:
                 entry = parse_record(self._file, 0, self.line, 2)
             except FormatError as error:
                 what = error.what.removeprefix(f"{self._file}:0: ")
-                raise FormatError(self._file, self._line_number(), what, error.remedy) from None
+                raise FormatError(self._file, self._line_number(self._here()), what, error.remedy) from None
             if self._last is not None and sort_key(entry.path) <= sort_key(self._last):
                 what = f"{show(entry.path)} is out of order after {show(self._last)}"
-                remedy = "The index is damaged: get the profile again with `tklbam init --force-profile`."
-                raise FormatError(self._file, self._line_number(), what, remedy)
+                raise FormatError(self._file, self._line_number(self._here()), what, _DAMAGED)
             self._parsed = entry
         return self._parsed
 
@@ -116,9 +126,11 @@ class _Index:
         self.passed(path)
         return entry
 
-    def _line_number(self) -> int:
+    def _here(self) -> int:
+        return self._stream.tell() - len(self.line)
+
+    def _line_number(self, end: int) -> int:
         # Counted only when an error asks for it, for counting costs time in each of a million lines.
-        end = self._stream.tell() - len(self.line)
         self._stream.seek(0)
         number = 1
         while end > 0 and (block := self._stream.read(min(end, 1 << 20))):
@@ -137,7 +149,9 @@ def _open_index(index: Path | None) -> Iterator[_Index]:
             import_index(index, ours)
             index, stream = ours, stack.enter_context(ours.open("rb"))
             index_version(stream)
-        yield _Index(stream, index or Path(os.devnull))
+        known = _Index(stream, index or Path(os.devnull))
+        known.check_end()
+        yield known
 
 
 class _Judge:
