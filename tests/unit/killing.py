@@ -1,4 +1,4 @@
-"""Runs a function in a child process that is killed (SIGKILL) at its n-th step on the file system."""
+"""Runs a function in a child process that is killed (SIGKILL) at its n-th step on a part of the file system."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "os.truncate", "os.symlink")
 
 
-def killed_at_every_step(work: Callable[[], object], prepare: Callable[[], object]) -> Iterator[int]:
-    """For n = 0, 1, …: calls `prepare`, kills a child doing `work` at its n-th step, and yields n to be judged.
+def killed_at_every_step(work: Callable[[], object], prepare: Callable[[], object], below: Path) -> Iterator[int]:
+    """For n = 0, 1, …: calls `prepare`, kills a child doing `work` at its n-th step `below`, yields n to be judged.
 
     The last one yielded is the child that came to its end.
     """
@@ -21,7 +22,7 @@ def killed_at_every_step(work: Callable[[], object], prepare: Callable[[], objec
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
-            _kill_self_at(step)
+            _kill_self_at(step, bytes(below))
             status = 70  # of work that fails by itself
             try:
                 work()
@@ -36,14 +37,18 @@ def killed_at_every_step(work: Callable[[], object], prepare: Callable[[], objec
         step += 1
 
 
-def _kill_self_at(step: int) -> None:
+def _kill_self_at(step: int, below: bytes) -> None:
     seen = -1
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal seen
-        if event in STEPS and not (event == "open" and str(arguments[0]).endswith((".py", ".pyc", ".so"))):
+        if event in STEPS and any(_path(argument).startswith(below) for argument in arguments):
             seen += 1
             if seen == step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
+
+
+def _path(argument: object) -> bytes:
+    return os.fsencode(argument) if isinstance(argument, str | bytes | os.PathLike) else b""

@@ -215,7 +215,7 @@ def test_profile_killed_at_any_step_is_the_old_or_the_new_and_whole(registry: Re
         fill_profile(registry, "old")
 
     seen = []
-    for _ in killed_at_every_step(lambda: fill_profile(registry, "new"), prepare):
+    for _ in killed_at_every_step(lambda: fill_profile(registry, "new"), prepare, registry.directory):
         profile = registry.profile
         assert profile is not None
         seen.append(profile.profile_id)
@@ -238,7 +238,7 @@ def test_files_killed_at_any_step_are_the_old_or_the_new_and_whole(registry: Reg
         registry.write_extras_index(old)
 
     seen = []
-    for _ in killed_at_every_step(lambda: registry.write_extras_index(new), prepare):
+    for _ in killed_at_every_step(lambda: registry.write_extras_index(new), prepare, registry.directory):
         index = registry.extras_index(pytest.fail)
         assert index in (old, new)
         seen.append(index)

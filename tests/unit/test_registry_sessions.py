@@ -162,7 +162,7 @@ def test_record_killed_at_any_step_is_there_whole_or_not_at_all(sessions: Sessio
         sessions.add(record(0))
 
     counts = []
-    for _ in killed_at_every_step(lambda: sessions.add(record(1)), prepare):
+    for _ in killed_at_every_step(lambda: sessions.add(record(1)), prepare, tmp_path):
         found = list(sessions.newest_first())
         assert found in ([record(0)], [record(1), record(0)])
         assert not sessions.problems
