@@ -92,7 +92,10 @@ class _Part:
 def _words_of(file: Path | None) -> list[bytes]:
     if file is None:
         return []
-    text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"can't read {file}: {error.strerror}", "Name a file with paths.") from error
     return [word for line in text.split(b"\n") for word in line.partition(b"#")[0].split()]
 
 
@@ -102,7 +105,7 @@ def _parts(words: Sequence[bytes], root: Path, index: Path) -> tuple[_Part, _Par
     parts = (_Part(root, relative=False), _Part(Path.cwd(), relative=True))
     for word in words:
         sign, path = (b"-", word[1:]) if word.startswith(b"-") else (b"", word)
-        path = os.path.normpath(path) if path else path
+        path = os.path.normpath(path) if path else b""
         if not path or path == b".." or path.startswith(b"../"):
             raise UsageError(f"{os.fsdecode(word)!r} is not below the current directory", "Give an absolute path.")
         part = parts[not path.startswith(b"/")]
