@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tklbam_core.delta.apply import delete, fix_attributes, fix_stats
+from tklbam_core.delta.apply import delete, fix_stats
 from tklbam_core.delta.carry import CarryReader, CarryWriter
 from tklbam_core.delta.escape import sort_key
 from tklbam_core.delta.metadata import IdMaps
@@ -151,6 +151,5 @@ class Bench:
         return [
             self.place(saved, owned=owned),
             fix_stats(self.delta(), self.root, maps=self.maps, takes=self.takes, carry=carry),
-            fix_attributes(self.root, carry, maps=self.maps, takes=self.takes),
             delete(self.delta(), self.root, takes=self.takes),
         ]

@@ -34,13 +34,14 @@ def fix_stats(
     """Gives the `s` and `o` paths of `delta` that `takes` wants their owners, and the `s` paths their modes.
 
     A missing directory is made; one that is a link to a directory here stays so. A path that is not here, or is of
-    another type here, is skipped. Attributes follow where `carry` has them. Raises SpaceError, UnsafePathError.
+    another type here, is skipped. Attributes follow where `carry` has them; for the `a` paths they alone do.
+    Raises SpaceError, UnsafePathError.
     """
     ids = maps or IdMaps()
     report = ApplyReport()
     with SafeRoot(root) as target:
         for change in coherent(delta):
-            if change.kind not in ("s", "o") or not takes(change.path) or change.path in USER_DATABASES:
+            if change.kind == "d" or not takes(change.path) or change.path in USER_DATABASES:
                 continue
             try:
                 found = _find(target, change)
@@ -56,39 +57,6 @@ def fix_stats(
                 report.done += 1
             except OSError as error:
                 report.failed(change.path, error)
-    return report
-
-
-def fix_attributes(
-    root: Path,
-    carry: CarryReader,
-    *,
-    maps: IdMaps | None = None,
-    takes: Callable[[bytes], bool] = everything,
-) -> ApplyReport:
-    """Gives every path that the extras have attributes of exactly these: for changes of attributes alone.
-
-    What is not here is skipped. Raises SpaceError, UnsafePathError.
-    """
-    ids = maps or IdMaps()
-    report = ApplyReport()
-    with SafeRoot(root) as target:
-        for path, attributes in carry.attributes.items():
-            if not takes(path) or path in USER_DATABASES:
-                continue
-            try:
-                place = target.at(path)
-                status = place.lstat()
-                if status is None:
-                    report.skipped += 1
-                    continue
-                wanted = Metadata(status.st_mode, status.st_uid, status.st_gid, None, ids.attributes(attributes))
-                report.add_problems(path, apply_metadata(place, wanted))
-                report.done += 1
-            except _MISSING:
-                report.skipped += 1
-            except OSError as error:
-                report.failed(path, error)
     return report
 
 
@@ -228,7 +196,9 @@ def _find(root: SafeRoot, change: Change) -> _Found | None:
         place, status = Place(root.directory(b"/"), b".", change.path), None
     if status is None:
         return _Found(place, make=True) if makes_directory else None
-    if change.kind == "o" or stat.S_IFMT(change.mode) in (0, stat.S_IFMT(status.st_mode)):
+    if change.kind == "o" and stat.S_ISDIR(status.st_mode):
+        return None
+    if change.kind != "s" or stat.S_IFMT(change.mode) in (0, stat.S_IFMT(status.st_mode)):
         return _Found(place, make=False)
     if makes_directory and not root.leads_to_directory(change.path):
         return _Found(place, make=True)
@@ -254,13 +224,11 @@ def _make_directory(root: SafeRoot, path: bytes, report: ApplyReport) -> Place:
 def _wanted(change: Change, place: Place, ids: IdMaps, carry: CarryReader | None) -> Metadata:
     status = os.lstat(place.name, dir_fd=place.fd)
     carried = carry.attributes.get(change.path) if carry is not None else None
-    return Metadata(
-        change.mode if change.kind == "s" else status.st_mode,
-        ids.uid(change.uid),
-        ids.gid(change.gid),
-        None,
-        None if carried is None else ids.attributes(carried),
-    )
+    attributes = None if carried is None else ids.attributes(carried)
+    if change.kind == "a":
+        return Metadata(status.st_mode, status.st_uid, status.st_gid, None, attributes)
+    mode = change.mode if change.kind == "s" else status.st_mode
+    return Metadata(mode, ids.uid(change.uid), ids.gid(change.gid), None, attributes)
 
 
 def _mode_differs(change: Change, status: os.stat_result) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..api.errors import FormatError, UnsafePathError
+from .carry import CarryReader
 from .escape import sort_key
 from .fsdelta import read_delta
 from .model import Change
@@ -31,24 +32,42 @@ def makes(change: Change) -> bool:
 class Delta:
     """A delta file, checked and in order: iterate over it as often as needed; each time it streams from the disk.
 
-    Version 1 says nothing about its order. A file in neither of the two known orders is sorted, in memory.
-    Making one reads it once. Raises FormatError, UnsafePathError, OSError.
+    With `carry`, the paths of which only extended attributes differ come as `a` changes in their places. Version 1 says
+    nothing about its order: a file in neither of the two known orders is sorted, in memory. Making one reads it once.
+    Raises FormatError, UnsafePathError, OSError.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, carry: CarryReader | None = None) -> None:
         self._file = file
         self._sorted: list[Change] | None = None
+        self._attributes = sorted(carry.attributes, key=sort_key) if carry is not None else []
         order = _Order()
-        if not all(order.accepts(change.path) for change in read_delta(file)):
+        in_order = all(order.accepts(change.path) for change in read_delta(file))
+        # Only the order by components can be merged with the attributes, which have that one.
+        if not in_order or (self._attributes and not order.by_components):
             self._sorted = sorted(read_delta(file), key=lambda change: sort_key(change.path))
-        for _ in coherent(self._records()):
+        for _ in self:
             pass
 
     def __iter__(self) -> Iterator[Change]:
-        return coherent(self._records())
+        records = read_delta(self._file) if self._sorted is None else iter(self._sorted)
+        return coherent(_merge(records, self._attributes) if self._attributes else records)
 
-    def _records(self) -> Iterable[Change]:
-        return read_delta(self._file) if self._sorted is None else self._sorted
+
+def _merge(delta: Iterable[Change], attributes: list[bytes]) -> Iterator[Change]:
+    waiting = iter(attributes)
+    path = next(waiting, None)
+    for change in delta:
+        key = sort_key(change.path)
+        while path is not None and sort_key(path) < key:
+            yield Change("a", path)
+            path = next(waiting, None)
+        if path == change.path:
+            path = next(waiting, None)
+        yield change
+    while path is not None:
+        yield Change("a", path)
+        path = next(waiting, None)
 
 
 class _Order:
@@ -56,13 +75,13 @@ class _Order:
 
     def __init__(self) -> None:
         self._last = b""
-        self._by_components = self._by_bytes = True
+        self.by_components = self._by_bytes = True
 
     def accepts(self, path: bytes) -> bool:
         self._by_bytes = self._by_bytes and path >= self._last
-        self._by_components = self._by_components and sort_key(path) >= sort_key(self._last)
+        self.by_components = self.by_components and sort_key(path) >= sort_key(self._last)
         self._last = path
-        return self._by_bytes or self._by_components
+        return self._by_bytes or self.by_components
 
 
 def coherent(delta: Iterable[Change]) -> Iterator[Change]:

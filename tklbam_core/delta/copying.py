@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import stat
 
-from .metadata import Metadata, apply_metadata
-from .safepath import Directory, Place
+from ..api.errors import TklbamError
+from .metadata import Metadata, apply_metadata, out_of_space
+from .safepath import Directory, Place, is_below, show
 
 BLOCK = 1 << 20
 """Bytes read at a time."""
@@ -139,8 +141,33 @@ def _clone_directory(source: Place, target: Place, links: dict[tuple[int, int], 
     apply_metadata(target, Metadata.read(source, status))
 
 
+class MountedError(OSError):
+    """Another file system is in the way."""
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(errno.EBUSY, "another file system is mounted there", os.fsdecode(path))
+
+
+def refuse_mounts(place: Place) -> None:
+    """Raises MountedError where another file system is mounted at the directory `place`, or below it.
+
+    Such a directory must not make room: it would take that file system along, and perhaps be removed with it.
+    """
+    inside = place.inside()
+    path = os.readlink(b"/proc/self/fd/%d" % inside.fd)
+    with open("/proc/self/mountinfo", "rb") as mounts:
+        for line in mounts:
+            # Field 5 is the mount point; space, tab, newline and backslash are octal in it.
+            point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), line.split(b" ")[4])
+            if point == path or is_below(point, path):
+                raise MountedError(place.path)
+
+
 def remove(place: Place) -> None:
-    """Removes what is at `place`, a directory with all that is below it; nothing there is fine. Raises OSError."""
+    """Removes what is at `place`, a directory with all that is below it; nothing there is fine.
+
+    Never goes into another file system. Raises OSError.
+    """
     status = place.lstat()
     if status is None:
         return
@@ -148,6 +175,8 @@ def remove(place: Place) -> None:
         os.unlink(place.name, dir_fd=place.fd)
         return
     inside = place.inside()
+    if status.st_dev != place.directory.status().st_dev:
+        raise MountedError(place.path)
     for name in inside.names():
         remove(place.below(inside, name))
     os.rmdir(place.name, dir_fd=place.fd)
@@ -157,15 +186,24 @@ def sync_file_system(directory: Directory) -> None:
     """Makes all that was written to the file system of `directory` durable, in one call.
 
     One syncfs(2) for thousands of files takes about as long as an fsync of a few of them: each fsync
-    commits the journal of its own.
+    commits the journal of its own. Raises SpaceError where it turns out to be full, TklbamError where it can't be
+    written.
     """
-    fd = directory.readable()
+    try:
+        fd = directory.readable()
+    except PermissionError:
+        os.sync()
+        return
     try:
         syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
         if syncfs is None:
             os.sync()
         elif syncfs(fd) != 0:
             number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+            path = os.readlink(b"/proc/self/fd/%d" % fd)
+            raise out_of_space(OSError(number, ""), path) or TklbamError(
+                f"the file system of {show(path)} can't be written: {os.strerror(number)}",
+                "Check it and the disk it is on (dmesg).",
+            )
     finally:
         os.close(fd)

@@ -95,7 +95,8 @@ def apply_metadata(place: Place, wanted: Metadata, *, insist: bool = True) -> li
             # Set for another owner, these bits would hand out the wrong one's rights.
             permissions &= ~(stat.S_ISUID | stat.S_ISGID)
     problems += set_attributes(place.proc, attributes)
-    if not stat.S_ISLNK(status.st_mode):
+    status = os.lstat(place.name, dir_fd=place.fd)
+    if not stat.S_ISLNK(status.st_mode) and stat.S_IMODE(status.st_mode) != permissions:
         problems += _set_mode(place, permissions)
     if wanted.mtime is not None and status.st_mtime_ns != wanted.mtime:
         os.utime(place.name, ns=(status.st_atime_ns, wanted.mtime), dir_fd=place.fd, follow_symlinks=False)
@@ -106,10 +107,8 @@ def _set_mode(place: Place, permissions: int) -> list[str]:
     # fchmodat has no "don't follow" on older kernels, so the mode is set on what was opened as not a link.
     fd = os.open(place.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.fd)
     try:
-        status = os.fstat(fd)
-        if stat.S_ISLNK(status.st_mode) or stat.S_IMODE(status.st_mode) == permissions:
-            return []
-        os.chmod(f"/proc/self/fd/{fd}", permissions)
+        if not stat.S_ISLNK(os.fstat(fd).st_mode):
+            os.chmod(f"/proc/self/fd/{fd}", permissions)
         return []
     except OSError as error:
         return [f"mode can't be set to {permissions:04o}: {error.strerror}"]

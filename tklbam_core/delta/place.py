@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,12 @@ from pathlib import Path
 from ..api.progress import Progress, ProgressEvent, silent
 from .carry import CarryReader, OddFile
 from .coherent import USER_DATABASES, coherent
-from .copying import clone, make_node, remove, sync_file_system, write_new
+from .copying import clone, make_node, refuse_mounts, remove, sync_file_system, write_new
 from .metadata import IdMaps, Metadata, apply_metadata
 from .model import Change
 from .putback import everything
 from .report import ApplyReport
-from .safepath import Directory, Place, SafeRoot, components
+from .safepath import Directory, Place, SafeRoot, components, show
 from .saved import Room, SavedFiles
 
 BATCH = 256
@@ -88,6 +89,7 @@ class _Placing:
         self._waiting: list[tuple[Place, Place]] = []
         self._waiting_bytes = 0
         self._number = 0
+        self._told = time.monotonic()
         self._touched: dict[int, Directory] = {}
         self._first_names = set(self._carry.first_names.values()) if self._carry else set()
         self._placed_names: dict[bytes, bytes] = {}
@@ -106,8 +108,7 @@ class _Placing:
                     self._place(change)
                 except OSError as error:
                     self._report.failed(change.path, error)
-                if self._report.done % 100 == 0:
-                    self._progress(ProgressEvent("files", self._report.done, unit="files"))
+                self._tell(change.path)
             self._flush()
         finally:
             for temporary, _ in self._waiting:
@@ -115,6 +116,12 @@ class _Placing:
         for directory in self._touched.values():
             sync_file_system(directory)
         return self._report
+
+    def _tell(self, path: bytes) -> None:
+        now = time.monotonic()
+        if now - self._told >= 0.25:
+            self._told = now
+            self._progress(ProgressEvent("files", self._report.done, unit="files", item=show(path)))
 
     # --- one path ----------------------------------------------------------------------------------------------------
 
@@ -293,6 +300,7 @@ class _Placing:
     def _displace(self, place: Place) -> Room:
         if self._saved is not None:
             return self._saved.displace(place)
+        refuse_mounts(place)
         aside = self._temporary(place)
         os.rename(place.name, aside.name, src_dir_fd=place.fd, dst_dir_fd=aside.fd)
         return Room(aside, kept=False)

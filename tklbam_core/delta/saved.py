@@ -5,6 +5,7 @@ Specified in docs/formats/rollback-files.md.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -12,15 +13,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ..api.errors import SpaceError
+from ..api.errors import SpaceError, TklbamError
 from .attributes import read_attributes
 from .carry import short_name, type_name
 from .coherent import coherent, makes
-from .copying import clone, clone_tree, remove, sync_file_system
+from .copying import MountedError, clone, clone_tree, refuse_mounts, remove, sync_file_system
 from .metadata import out_of_space
 from .model import Change
 from .putback import PutBack, PutBackReport, everything
-from .safepath import Directory, Place, SafeRoot, components, parent_of
+from .safepath import Directory, Place, SafeRoot, components, parent_of, show
 from .savedindex import Saved, SavedIndex, write_saved
 
 RECORD_SIZE = 200
@@ -61,7 +62,7 @@ class SavedFiles:
 
         `s` and `a` keep owner, mode and attributes alone, unless the path is of another type and so must make room.
         May be called several times. When it returns all is durable; when it raises (SpaceError, UnsafePathError,
-        OSError for what can't be read) or is killed, this batch counts for nothing.
+        TklbamError for what can't be read) or is killed, this batch counts for nothing.
         """
         with SafeRoot(self.root) as root:
             out = self._index.open_batch()
@@ -74,7 +75,10 @@ class SavedFiles:
                         full = out_of_space(error, os.fsencode(self.area))
                         if full is not None:
                             raise SpaceError(full.what, "Free some, or restore with --no-rollback.") from error
-                        raise
+                        raise TklbamError(
+                            f"{show(change.path)} can't be saved for a rollback: {error.strerror}",
+                            "Repair that, leave the path out with --limits, or restore with --no-rollback.",
+                        ) from error
                 sync_file_system(self._inside.directory(b"/"))
                 self._index.close_batch(out, saver.count)
             finally:
@@ -91,6 +95,7 @@ class SavedFiles:
         Where the area is on another file system its copy is in there since `save`, and the directory is renamed beside,
         to be removed once the new file has taken over. Raises OSError.
         """
+        refuse_mounts(place)
         moved = self._moved(place.path)
         try:
             os.rename(place.name, moved.name, src_dir_fd=place.fd, dst_dir_fd=moved.fd)
@@ -145,6 +150,7 @@ class SavedFiles:
         moved = self._moved(place.path)
         if moved.lstat() is not None:
             return
+        refuse_mounts(place)
         half = moved.beside(b"half")
         remove(half)
         clone_tree(place, half)
@@ -232,7 +238,9 @@ class _Saver:
     def _add_whole(self, change: Change, place: Place, status: os.stat_result) -> None:
         if stat.S_ISDIR(status.st_mode):
             if change.kind == "o" and not self._files.is_near(status):
-                self._files.copy_directory(place)
+                # One with something mounted in it never makes room, so needs no copy.
+                with contextlib.suppress(MountedError):
+                    self._files.copy_directory(place)
             saved = self._describe(change.path, "dir", place, status)
             self._write(saved._replace(content=short_name(change.path)))
             return
