@@ -7,6 +7,7 @@ the host's own apt uses.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -43,6 +44,19 @@ def copy(suite: str, destination: Path) -> Path:
     """A copy of a suite's tree at `destination` (which must not exist yet), to change at will."""
     subprocess.run(["cp", "-a", "--reflink=auto", str(tree(suite)), str(destination)], check=True)
     return destination
+
+
+@contextlib.contextmanager
+def mounted(suite: str, directory: Path) -> Iterator[Path]:
+    """A suite's tree to change at will for the length of the block: an overlay in `directory`, there at once."""
+    for name in ("upper", "work", "root"):
+        (directory / name).mkdir(parents=True)
+    layers = f"lowerdir={tree(suite)},upperdir={directory / 'upper'},workdir={directory / 'work'}"
+    subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", str(directory / "root")], check=True)
+    try:
+        yield directory / "root"
+    finally:
+        subprocess.run(["umount", str(directory / "root")], check=True)
 
 
 def _cache() -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,17 +67,20 @@ def unusable_reason(host: Host) -> str | None:
 @contextlib.contextmanager
 def pinned(host: Host) -> Iterator[tuple[str, ...]]:
     """apt options under which nothing installed is upgraded or removed, for the length of the block."""
-    place = inside(host.root, _PINS)
     admin = inside(host.root, "etc/apt/preferences")
-    with atomic_write(place, 0o644) as file:
-        for text in _pins(host.root):
-            file.write(text.encode("utf-8", "surrogateescape"))
-        # Ours replaces the administrator's file for the moment, so it takes it in; preferences.d is read as ever.
-        file.write(admin.read_bytes() if admin.is_file() else b"")
-    try:
-        yield ("-o", f"Dir::Etc::Preferences={_PINS}", "--no-remove")
-    finally:
-        place.unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        if host.is_live:  # a place that anyone has: a plan can be made without being root
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="tklbam-")) + "/pins"
+            place = Path(name)
+        else:
+            name, place = _PINS, inside(host.root, _PINS)
+            stack.callback(place.unlink, missing_ok=True)
+        with atomic_write(place, 0o644) as file:
+            for text in _pins(host.root):
+                file.write(text.encode("utf-8", "surrogateescape"))
+            # Ours takes the place of the administrator's file, so it takes it in; preferences.d is read as ever.
+            file.write(admin.read_bytes() if admin.is_file() else b"")
+        yield ("-o", f"Dir::Etc::Preferences={name}", "--no-remove")
 
 
 def query(host: Host, argv: Sequence[str]) -> Completed:
