@@ -7,6 +7,7 @@ absolute `bytes` within its root.
 from __future__ import annotations
 
 from ..delta.attributes import ProfileAttributesWriter
+from ..delta.changes import find_changes
 from ..delta.content import open_regular
 from ..delta.dirindex import IndexWriter, read_index
 from ..delta.escape import sort_key
@@ -75,6 +76,7 @@ __all__ = [
     "diversions",
     "entry_of",
     "file_lists",
+    "find_changes",
     "has_dpkg",
     "inside",
     "installed",
