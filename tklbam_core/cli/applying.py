@@ -46,7 +46,7 @@ def read_parts(delta: str, paths: Sequence[str], root: Path) -> Iterator[Part]:
         if relative:
             prefix = here.rstrip(b"/") + b"/"
             mine = [change._replace(path=os.path.normpath(prefix + change.path)) for change in mine]
-            yield Part(Path("/"), _in_order(mine), takes, lambda path: os.path.relpath(path, here))
+            yield Part(Path("/"), _in_order(mine), takes, lambda path: _relative(path, here))
         else:
             yield Part(root, _in_order(mine), takes, lambda path: base + path)
 
@@ -81,6 +81,12 @@ def _filter(mine: list[bytes], words: list[tuple[bytes, bool]]) -> Callable[[byt
 
     # One include anywhere turns the default to "out", also for the part that it is not about.
     return PathRules.from_words(mine).tree(default=all(word.startswith(b"-") for word, _ in words)).covers
+
+
+def _relative(path: bytes, here: bytes) -> bytes:
+    relative = os.path.relpath(path, here)
+    # So that no shell command takes it for an option.
+    return b"./" + relative if relative.startswith(b"-") else relative
 
 
 def tell(report: ApplyReport, output: Output) -> int:
