@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 from tklbam_core.api import (
     DatabaseError,
@@ -14,8 +15,9 @@ from tklbam_core.api import (
 )
 
 from . import catalogue, clusters, layout, options
-from .connect import Server, connect, one_line, reach
+from .connect import Server, connect, reach
 from .dump import dump_cluster
+from .failures import failure_of, told
 
 ENGINE = "pgsql"
 
@@ -46,7 +48,7 @@ def dump(request: DumpRequest) -> DatabaseReport | None:
         try:
             dumped = dump_cluster(server, base, request.limits, chosen, request.progress)
         except TklbamError as error:
-            failures.append(DatabaseFailure(database=f"cluster {server.cluster.name}", reason=one_line(error.what)))
+            failures.append(failure_of(f"cluster {server.cluster.name}", error))
             continue
         index.append(dumped.index)
         results += [_named(prefix, result) for result in dumped.results]
@@ -60,10 +62,7 @@ def dump(request: DumpRequest) -> DatabaseReport | None:
         if not request.simulate:
             shutil.rmtree(base, ignore_errors=True)
         raise DatabaseError(
-            "nothing of PostgreSQL could be read: "
-            + "; ".join(
-                f"{each.database}{f', table {each.table}' if each.table else ''}: {each.reason}" for each in failures
-            ),
+            f"nothing of PostgreSQL could be read: {told(failures)}",
             "Start the server, or put `allow-missing-database yes` into the configuration to back up without it.",
         )
     if not request.simulate:
@@ -84,7 +83,7 @@ def _reach_all(found: list[clusters.Cluster], chosen: options.Options) -> tuple[
         try:
             servers.append(reach(cluster, chosen))
         except DatabaseError as error:
-            failures.append(DatabaseFailure(database=f"cluster {cluster.name}", reason=error.what))
+            failures.append(failure_of(f"cluster {cluster.name}", error))
     return servers, failures
 
 
@@ -104,6 +103,4 @@ def _would_dump(server: Server, request: DumpRequest, prefix: str) -> list[Datab
 
 
 def _named(prefix: str, result: DatabaseResult) -> DatabaseResult:
-    from dataclasses import replace
-
     return replace(result, name=prefix + result.name)

@@ -1,4 +1,4 @@
-"""What the server's catalogues say: databases, tables, roles' and databases' properties that a dump or restore needs."""
+"""What the server's catalogues say of databases and tables."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ def tables(connection: psycopg.Connection[Any]) -> list[Table]:
         f" WHERE c.relkind IN ('r', 'p', 'm') AND {SYSTEM_SCHEMAS} ORDER BY n.nspname, c.relname"
     ).fetchall()
     return [Table(*row) for row in rows]
+
+
+def ancestors(tables: list[Table]) -> dict[str, list[str]]:
+    """What each partition is a partition of, nearest first; all as `schema.table`."""
+    by_oid = {table.oid: table for table in tables}
+    found: dict[str, list[str]] = {}
+    for table in tables:
+        above, parent = [], table.parent
+        while parent is not None and parent in by_oid:
+            above.append(by_oid[parent].qualified)
+            parent = by_oid[parent].parent
+        if above:
+            found[table.qualified] = above
+    return found
 
 
 def database_facts(connection: psycopg.Connection[Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def find(options: Options, root: Path = Path("/")) -> list[Cluster]:
         if not wanted:
             raise DatabaseError(
                 f"there is no PostgreSQL cluster {options.cluster} on this host",
-                f"Found: {', '.join(cluster.name for cluster in found) or 'none'}. Correct database-option pgsql:cluster.",
+                f"Correct database-option pgsql:cluster; found: {', '.join(each.name for each in found) or 'none'}.",
             )
         return wanted
     return found

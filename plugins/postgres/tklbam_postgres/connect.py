@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 PROGRAMS = Path("/usr/lib/postgresql")
 MAINTENANCE = ("postgres", "template1")
 TIMEOUT = 30
-ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PGOPTIONS": "", "PGAPPNAME": "tklbam"}
+SESSION = "-c search_path= -c default_transaction_read_only=off"
+"""Whatever a database or role sets for its own sessions: nobody's functions come before the server's."""
+
+ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PGOPTIONS": "-c default_transaction_read_only=off", "PGAPPNAME": "tklbam"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Server:
         """A connection string for PostgreSQL's programs, with no password in it."""
         from psycopg.conninfo import make_conninfo
 
-        return make_conninfo("", **_address(self.cluster), user=self.user, dbname=database)
+        return make_conninfo("", host=self.cluster.host, port=self.cluster.port, user=self.user, dbname=database)
 
     def argv(self, program: str) -> list[str]:
         """The beginning of an argument list that runs one of PostgreSQL's programs with the right identity."""
@@ -105,14 +108,15 @@ def open_connection(server: Server, database: str | None = None, **settings: str
         try:
             with becoming(server.account):
                 connection = psycopg.connect(
-                    **_address(server.cluster),
+                    host=server.cluster.host,
+                    port=server.cluster.port,
                     user=server.user,
                     password=server.password,
                     dbname=name,
                     autocommit=True,
                     connect_timeout=TIMEOUT,
                     application_name="tklbam",
-                    options="",
+                    options=SESSION,
                     client_encoding="UTF8",
                 )
             for key, value in settings.items():
@@ -179,10 +183,6 @@ def _identity(account: str | None) -> list[str]:
     if account is None or pwd.getpwnam(account).pw_uid == os.geteuid():
         return []
     return ["setpriv", f"--reuid={account}", f"--regid={pwd.getpwnam(account).pw_gid}", "--init-groups", "--"]
-
-
-def _address(cluster: Cluster) -> dict[str, str]:
-    return {"host": cluster.host, "port": str(cluster.port)}
 
 
 def _identify(cluster: Cluster, options: Options) -> tuple[str, str | None]:

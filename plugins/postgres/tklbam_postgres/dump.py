@@ -20,6 +20,7 @@ from tklbam_core.api import (
     Progress,
     ProgressEvent,
     TklbamError,
+    atomic_write,
     run,
     start,
 )
@@ -27,6 +28,7 @@ from tklbam_core.api import (
 from . import catalogue, layout, selection, sqltext, toc
 from .connect import ENVIRONMENT, Server, connect, one_line
 from .cut import Rows, cut, is_complete
+from .failures import TableError, failure_of
 from .names import file_name, identifier
 from .options import Options
 
@@ -104,7 +106,7 @@ def write_globals(server: Server, file: Path) -> list[str]:
             f"the roles of PostgreSQL cluster {server.cluster.name} can't be read: {one_line(error)}",
             "Connect as a superuser (database-option pgsql:user).",
         ) from error
-    with layout.atomic_write(file) as out:
+    with atomic_write(file) as out:
         for statement in sqltext.statements(text.decode("utf-8", "surrogateescape")):
             out.write(statement.encode("utf-8", "surrogateescape") + b";\n")
     return warnings
@@ -159,7 +161,7 @@ def dump_database(
     contents.created = toc.EPOCH
     _take_over(directory)
     toc.write(contents, directory / "toc.dat")
-    layout.write_tables(directory / "tables.jsonl", rows)
+    layout.write_tables(directory / "tables.jsonl", rows, catalogue.ancestors(every))
     layout.write_json(
         directory / "database.json",
         {
@@ -225,28 +227,14 @@ def _dump_and_cut(
 
 def _owners(contents: toc.Toc) -> dict[str, tuple[str, str]]:
     """File name → schema, table, in the order of the archive."""
-    codec = python_codec(contents.encoding)
     return {
         (entry.filename or b"").decode("ascii"): (
-            (entry.namespace or b"").decode(codec, "surrogateescape"),
-            entry.tag.decode(codec, "surrogateescape"),
+            contents.text(entry.namespace),
+            contents.text(entry.tag),
         )
         for entry in contents.of_kind("TABLE DATA")
         if entry.filename
     }
-
-
-def python_codec(encoding: str) -> str:
-    """Python's name for a server's encoding; bytes of an unknown one pass through as surrogates."""
-    import codecs
-
-    name = encoding.replace("WIN", "cp") if encoding.startswith("WIN") else encoding
-    try:
-        return codecs.lookup(
-            {"SQL_ASCII": "ascii", "KOI8R": "koi8_r", "KOI8U": "koi8_u", "UHC": "cp949"}.get(name, name)
-        ).name
-    except LookupError:
-        return "ascii"
 
 
 def _finished(directory: Path) -> Iterator[Path]:
@@ -319,18 +307,3 @@ def _explain(server: Server, name: str, error: CommandError) -> DatabaseError:
         table = locked[0] if locked else table
     remedy = "Run the backup again; database-option pgsql:lock-timeout is how many seconds to wait for a locked table."
     return TableError(one_line(text), table, remedy if "lock" in text else "See the server's log.")
-
-
-class TableError(DatabaseError):
-    """A failure that has to do with one table, where it is known."""
-
-    def __init__(self, what: str, table: str | None, remedy: str = "") -> None:
-        super().__init__(what, remedy)
-        self.table = table
-
-
-def failure_of(database: str, error: Exception) -> DatabaseFailure:
-    """An exception as an entry of a report."""
-    table = error.table if isinstance(error, TableError) else None
-    what = error.what if isinstance(error, TklbamError) else error
-    return DatabaseFailure(database=database, table=table, reason=one_line(str(what)))

@@ -28,13 +28,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """One table's rows. `data` is the name of their file in toc.dat, `rows` how many (None: not noted)."""
+    """One table's rows. `data` is the name of their file in toc.dat, `rows` how many (None: not noted); `partition_of`
+    the tables (`schema.table`) that it is a part of, nearest first."""
 
     schema: str
     name: str
     data: str
     rows: int | None
     parts: tuple[Part, ...]
+    partition_of: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -85,8 +87,11 @@ def write_json(file: Path, value: Any) -> None:
         out.write(json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
 
 
-def write_tables(file: Path, entries: list[tuple[str, str, str, Rows]]) -> None:
-    """`tables.jsonl`: (schema, table, file name in toc.dat, rows) in the order of toc.dat."""
+def write_tables(file: Path, entries: list[tuple[str, str, str, Rows]], ancestors: dict[str, list[str]]) -> None:
+    """`tables.jsonl`: (schema, table, file name in toc.dat, rows) in the order of toc.dat.
+
+    `ancestors` says what partitions are partitions of.
+    """
     with atomic_write(file) as out:
         for schema, table, data, rows in entries:
             line = {
@@ -97,6 +102,8 @@ def write_tables(file: Path, entries: list[tuple[str, str, str, Rows]]) -> None:
                 "size": rows.size,
                 "pieces": rows.pieces,
             }
+            if f"{schema}.{table}" in ancestors:
+                line["partition_of"] = ancestors[f"{schema}.{table}"]
             out.write(json.dumps(line).encode() + b"\n")
 
 
@@ -166,7 +173,14 @@ def _read_tables(database: str, directory: Path) -> Iterator[StoredTable]:
                         "Fetch the backup again, or restore an earlier session.",
                     )
                 parts.append(Part(path, size))
-            yield StoredTable(entry["schema"], entry["table"], entry["data"], entry["rows"], tuple(parts))
+            yield StoredTable(
+                entry["schema"],
+                entry["table"],
+                entry["data"],
+                entry["rows"],
+                tuple(parts),
+                tuple(entry.get("partition_of", ())),
+            )
 
 
 def _json(file: Path, data: bytes, line: int | None) -> Any:

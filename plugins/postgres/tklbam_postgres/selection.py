@@ -1,4 +1,4 @@
-"""What limits mean for PostgreSQL's tables: a rule may name `table` or `schema.table`; partitions follow their parent."""
+"""What limits mean for tables: a rule may name `table` or `schema.table`; partitions follow their parent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from tklbam_core.api import Limits
 
 from .catalogue import Table
+from .layout import StoredDatabase, StoredTable
 
 
 def takes_rows(limits: Limits, database: str, schema: str, name: str) -> bool:
@@ -43,3 +44,20 @@ def _own_rule(limits: Limits, database: str, schema: str, name: str) -> bool | N
             limits.takes_table(database, f"{schema}.{name}")
             verdict = rule.include
     return verdict
+
+
+def stored_without_rows(limits: Limits, stored: StoredDatabase) -> frozenset[str]:
+    """The tables of a dumped database (`schema.table`) whose rows a restore leaves out."""
+    return frozenset(table.qualified for table in stored.tables if not _takes_stored(limits, stored.name, table))
+
+
+def _takes_stored(limits: Limits, database: str, table: StoredTable) -> bool:
+    taken = takes_rows(limits, database, table.schema, table.name)
+    if _own_rule(limits, database, table.schema, table.name) is not None:
+        return taken
+    for above in table.partition_of:
+        schema, _, name = above.partition(".")
+        verdict = _own_rule(limits, database, schema, name)
+        if verdict is not None:
+            return verdict
+    return taken

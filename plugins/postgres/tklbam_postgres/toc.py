@@ -6,6 +6,7 @@ Text is kept as bytes: its encoding is the database's.
 
 from __future__ import annotations
 
+import codecs
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from tklbam_core.api import FormatError
 
 MAGIC = b"PGDMP"
 OLDEST, NEWEST = (1, 11), (1, 16)
+ODD_CODECS = {"SQL_ASCII": "utf-8", "KOI8R": "koi8_r", "KOI8U": "koi8_u", "UHC": "cp949", "EUC_CN": "gb2312"}
 TAR, DIRECTORY = 3, 5
 EPOCH = (0, 0, 0, 1, 0, 70, 0)
 """Seconds, minutes, hours, day, month (from 0), years since 1900, daylight saving: 1970-01-01."""
@@ -76,8 +78,21 @@ class Toc:
                 return entry.sql.decode("ascii", "replace").split("'")[1]
         return "UTF8"
 
+    def text(self, value: bytes | None) -> str:
+        """Text of the archive; bytes that its encoding does not know are surrogates."""
+        return (value or b"").decode(python_codec(self.encoding), "surrogateescape")
+
     def of_kind(self, *kinds: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.kind in kinds]
+
+
+def python_codec(encoding: str) -> str:
+    """Python's name for a server's encoding; "ascii" for one that Python does not know."""
+    name = encoding.replace("WIN", "cp") if encoding.startswith("WIN") else encoding
+    try:
+        return codecs.lookup(ODD_CODECS.get(name, name)).name
+    except LookupError:
+        return "ascii"
 
 
 class _Reader:
@@ -87,29 +102,29 @@ class _Reader:
         self.at = 0
         self.int_size = 4
 
-    def bytes(self, length: int) -> bytes:
+    def take(self, length: int) -> bytes:
         if self.at + length > len(self.data):
             raise FormatError(self.file, None, "the table of contents is cut short")
         self.at += length
         return self.data[self.at - length : self.at]
 
     def byte(self) -> int:
-        return self.bytes(1)[0]
+        return self.take(1)[0]
 
-    def int(self) -> int:
+    def number(self) -> int:
         negative = self.byte()
-        value = int.from_bytes(self.bytes(self.int_size), "little")
+        value = int.from_bytes(self.take(self.int_size), "little")
         return -value if negative else value
 
     def text(self) -> bytes | None:
-        length = self.int()
-        return None if length < 0 else self.bytes(length)
+        length = self.number()
+        return None if length < 0 else self.take(length)
 
 
 def read(file: Path) -> Toc:
     """Reads a `toc.dat`. Raises FormatError where it isn't one or of a version unknown here, and OSError."""
     reader = _Reader(file, file.read_bytes())
-    if reader.bytes(5) != MAGIC:
+    if reader.take(5) != MAGIC:
         raise FormatError(file, None, "not a pg_dump table of contents")
     version = (reader.byte(), reader.byte(), reader.byte())
     if not OLDEST <= version[:2] <= NEWEST:
@@ -120,32 +135,32 @@ def read(file: Path) -> Toc:
             "Restore it with a newer tklbam-postgres.",
         )
     reader.int_size, offset_size, format_ = reader.byte(), reader.byte(), reader.byte()
-    compression = reader.byte() if version >= (1, 15) else reader.int()
-    created = tuple(reader.int() for _ in range(7))
+    compression = reader.byte() if version >= (1, 15) else reader.number()
+    created = tuple(reader.number() for _ in range(7))
     toc = Toc(
         version, reader.int_size, offset_size, format_, compression, created, reader.text(), reader.text(),
         reader.text(), [],
     )  # fmt: skip
-    toc.entries = [_read_entry(reader, version) for _ in range(reader.int())]
+    toc.entries = [_read_entry(reader, version) for _ in range(reader.number())]
     return toc
 
 
 def _read_entry(reader: _Reader, version: tuple[int, int, int]) -> Entry:
     entry = Entry(
-        dump_id=reader.int(),
-        had_dumper=reader.int(),
+        dump_id=reader.number(),
+        had_dumper=reader.number(),
         table_oid=reader.text(),
         oid=reader.text(),
         tag=reader.text() or b"",
         kind=(reader.text() or b"").decode("ascii", "replace"),
-        section=reader.int(),
+        section=reader.number(),
         definition=reader.text(),
         drop=reader.text(),
         copy=reader.text(),
         namespace=reader.text(),
         tablespace=reader.text(),
         access_method=reader.text() if version >= (1, 14) else None,
-        relation_kind=reader.int() if version >= (1, 16) else 0,
+        relation_kind=reader.number() if version >= (1, 16) else 0,
         owner=reader.text(),
         with_oids=reader.text(),
     )

@@ -1,0 +1,263 @@
+"""Real PostgreSQL clusters for the tests: each with its own data, socket directory and free port, stopped by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tklbam_postgres import plugin
+
+from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest
+
+BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=Path())
+SETTINGS = {
+    "fsync": "off",
+    "listen_addresses": "127.0.0.1",
+    "shared_buffers": "32MB",
+    "max_wal_size": "4GB",
+    "wal_level": "logical",
+    "log_min_messages": "warning",
+    "max_prepared_transactions": "2",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class PgCluster:
+    """One server. Run as the `postgres` account when the tests run as root, else as whoever runs them."""
+
+    def __init__(self, base: Path, template: Path, **settings: str) -> None:
+        self.base = base
+        self.data = base / "data"
+        self.port = free_port()
+        self.settings = {**SETTINGS, **settings}
+        shutil.copytree(template, self.data, symlinks=True)
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("postgres")
+            for directory, _, files in os.walk(base):
+                for name in (directory, *(os.path.join(directory, file) for file in files)):
+                    os.chown(name, account.pw_uid, account.pw_gid)
+
+    @staticmethod
+    def as_owner(argv: list[str]) -> list[str]:
+        if os.geteuid() != 0:
+            return argv
+        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--", *argv]
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {"socket": str(self.base), "port": str(self.port)}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PGHOST": str(self.base), "PGPORT": str(self.port), "LC_ALL": "C.UTF-8"}
+
+    @property
+    def pid(self) -> int:
+        return int((self.data / "postmaster.pid").read_text().split("\n")[0])
+
+    def run(self, *argv: str, input: str | None = None) -> str:
+        done = subprocess.run(
+            self.as_owner([str(BINARIES / argv[0]), *argv[1:]]),
+            input=input,
+            env=self.environment,
+            cwd="/",
+            text=True,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self) -> None:
+        words = " ".join(f"-c {key}='{value}'" for key, value in self.settings.items())
+        with open(self.base / "log", "ab") as log:
+            subprocess.run(
+                self.as_owner(
+                    [str(BINARIES / "pg_ctl"), "-D", str(self.data), "-w", "-t", "60", "-o"]
+                    + [f"{words} -c unix_socket_directories='{self.base}' -p {self.port}", "start"]
+                ),
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                check=True,
+            )
+
+    def stop(self) -> None:
+        if (self.data / "postmaster.pid").exists():
+            subprocess.run(
+                self.as_owner([str(BINARIES / "pg_ctl"), "-D", str(self.data), "-m", "immediate", "-w", "stop"]),
+                capture_output=True,
+                cwd="/",
+                check=False,
+            )
+
+    def kill(self) -> None:
+        """As when the machine's memory runs out: the postmaster is gone, and its children notice."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        for _ in range(500):
+            if subprocess.run(["pgrep", "-P", str(pid)], capture_output=True).returncode and not _alive(pid):
+                break
+            time.sleep(0.02)
+        # Children of a killed postmaster end by themselves; a new one refuses to start until they have.
+        time.sleep(0.5)
+
+    def sql(self, script: str, database: str = "postgres") -> str:
+        """Runs a script; returns its rows, `|` between columns."""
+        return self.run(
+            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-", input=script
+        )
+
+    def databases(self) -> list[str]:
+        return self.sql("SELECT datname FROM pg_database ORDER BY 1").split()
+
+    def snapshot(self, database: str) -> str:
+        """What pg_dump says of a database, without what differs between any two runs."""
+        text = self.run("pg_dump", "--create", "--dbname", database)
+        return re.sub(r"(?m)^\\(un)?restrict .*\n", "", text)
+
+    def globals(self) -> str:
+        return re.sub(r"(?m)^\\(un)?restrict .*\n", "", self.run("pg_dumpall", "--globals-only"))
+
+    def checksums(self, database: str) -> dict[str, str]:
+        """MD5 of every table's rows in their own order."""
+        names = self.sql(
+            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE relkind IN ('r', 'm') AND relispopulated AND n.nspname !~ '^pg_|^information_schema' ORDER BY 1",
+            database,
+        ).splitlines()
+        script = "".join(
+            f"SELECT '{name.replace(chr(39), chr(39) * 2)}', md5(string_agg(t::text, E'\\n')) "
+            f"FROM (SELECT * FROM {name}) t;\n"
+            for name in names
+        )
+        return dict(line.rsplit("|", 1) for line in self.sql(script, database).splitlines())
+
+    # --- what the core would call ---
+
+    def dump(self, extras: Path, *limits: str, **options: str) -> DatabaseReport:
+        report = plugin.tklbam_database_dump(
+            DumpRequest(extras=extras, limits=Limits.parse(limits, "pgsql"), options={**self.options, **options})
+        )
+        assert report is not None
+        return report
+
+    def restore(
+        self, extras: Path, *limits: str, rollback: Path | None = None, simulate: bool = False, **options: str
+    ) -> DatabaseReport:
+        report = plugin.tklbam_database_restore(
+            RestoreRequest(
+                extras=extras,
+                limits=Limits.parse(limits, "pgsql"),
+                rollback=rollback,
+                simulate=simulate,
+                options={**self.options, **options},
+            )
+        )
+        assert report is not None
+        return report
+
+    def roll_back(self, rollback: Path) -> DatabaseReport | None:
+        return plugin.tklbam_database_rollback(RollbackRequest(rollback=rollback))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def pg_template() -> Iterator[Path]:
+    """A fresh data directory to copy: initdb takes longer than a copy."""
+    if not BINARIES.name:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    base = Path(tempfile.mkdtemp(prefix="tklbam-pg-"))
+    base.chmod(0o755)
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(base, "postgres")
+        subprocess.run(
+            PgCluster.as_owner(
+                [str(BINARIES / "initdb"), "-N", "-D", str(base / "data"), "-U", "postgres", "--locale=C.UTF-8"]
+                + ["--auth-local=peer" if os.geteuid() == 0 else "--auth-local=trust", "--auth-host=scram-sha-256"]
+            ),
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
+        yield base / "data"
+    finally:
+        shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session")
+def make_cluster(pg_template: Path) -> Iterator[Callable[..., Any]]:
+    """A function that gives a running cluster for the length of a `with` block."""
+
+    @contextlib.contextmanager
+    def make(**settings: str) -> Iterator[PgCluster]:
+        base = Path(tempfile.mkdtemp(prefix="tklbam-pg-"))
+        base.chmod(0o755)
+        cluster = PgCluster(base, pg_template, **settings)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+            shutil.rmtree(base)
+
+    yield make
+
+
+@pytest.fixture
+def cluster(make_cluster: Callable[..., Any]) -> Iterator[PgCluster]:
+    """A fresh, empty server."""
+    with make_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def other(make_cluster: Callable[..., Any]) -> Iterator[PgCluster]:
+    """A second fresh, empty server: where a restore goes."""
+    with make_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def extras(tmp_path: Path) -> Path:
+    """As the core makes it: nobody else may look in."""
+    directory = tmp_path / "extras"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+@pytest.fixture
+def rollback(tmp_path: Path) -> Path:
+    directory = tmp_path / "rollback"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def everything() -> str:
+    """A script for psql that uses all that PostgreSQL has to get lost on the way."""
+    return (Path(__file__).parent / "everything.sql").read_text()

@@ -1,0 +1,75 @@
+"""What a server lacks for a dumped database: said before anything is changed, or mapped with a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tklbam_core.api import DatabaseError
+
+from . import toc
+from .connect import Server, connect
+from .layout import StoredDatabase
+
+
+def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[str]:
+    """Warnings about what will be different there. Raises DatabaseError for what can't be restored there."""
+    version = (stored.toc.server_version or b"0").split(b".")[0].split(b" ")[0]
+    if version.isdigit() and int(version) > server.major:
+        raise DatabaseError(
+            f"it was dumped from PostgreSQL {int(version)}, and the server is PostgreSQL {server.major}",
+            f"Install PostgreSQL {int(version)} or newer.",
+        )
+    wanted = {stored.toc.text(entry.tag) for entry in stored.toc.of_kind("EXTENSION")}
+    with connect(server) as connection:
+        available = {row[0] for row in connection.execute("SELECT name FROM pg_available_extensions")}
+    missing = sorted(wanted - available)
+    if missing:
+        raise DatabaseError(
+            f"extension {', '.join(missing)} is not installed on the server",
+            f"Install its package (often postgresql-{server.major}-{missing[0].replace('_', '-')} or "
+            f"postgresql-contrib), then run the restore again.",
+        )
+    warnings = []
+    if locale is not None:
+        warnings.append(f"its locale is {locale}, as asked for: text may sort in another order than before")
+    subscriptions = [stored.toc.text(entry.tag) for entry in stored.toc.of_kind("SUBSCRIPTION")]
+    if subscriptions:
+        warnings.append(f"subscriptions are restored disabled: {', '.join(subscriptions)}")
+    if stored.excluded:
+        warnings.append(f"not in the backup, so empty: {', '.join(sorted(stored.excluded))}")
+    return warnings
+
+
+def tablespaces(server: Server) -> frozenset[str]:
+    with connect(server) as connection:
+        return frozenset(row[0] for row in connection.execute("SELECT spcname FROM pg_tablespace"))
+
+
+def use_default_tablespace(contents: toc.Toc, present: Collection[str]) -> list[str]:
+    """Changes entries whose tablespace is not present to the default one; returns a warning for each that is not."""
+    missing: dict[str, int] = {}
+    for entry in contents.entries:
+        name = contents.text(entry.tablespace)
+        if name and name not in present:
+            missing[name] = missing.get(name, 0) + 1
+            entry.tablespace = b""
+    return [
+        f"tablespace {name} is not on the server: {count} tables and indexes are in the default one"
+        for name, count in sorted(missing.items())
+    ]
+
+
+def collation_warnings(server: Server, stored: StoredDatabase, database: str) -> list[str]:
+    """Whether text sorts by other rules here than where it was dumped (known from PostgreSQL 15 on)."""
+    before = stored.collation.get("version")
+    if before is None or server.version < 150000:
+        return []
+    with connect(server) as connection:
+        row = connection.execute("SELECT datcollversion FROM pg_database WHERE datname = %s", (database,)).fetchone()
+    now = row[0] if row else None
+    if now is None or now == before:
+        return []
+    return [
+        f"its collation {stored.collation.get('collate')} is version {now} here and was {before}: text may sort "
+        "differently (indexes are made anew; look at partitions by range of text and at CHECK constraints)"
+    ]

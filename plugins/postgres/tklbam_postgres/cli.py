@@ -1,0 +1,117 @@
+"""`tklbam internal pgsql2fs` and `fs2pgsql`: a server's databases to a directory and back, by libpq's environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tklbam_core.api import DatabaseReport, Progress
+
+LIMITS = {"nargs": -1, "metavar": "[-]DB[/TABLE]…", "type": click.UNPROCESSED}
+SETTINGS = {"context_settings": {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}}
+
+
+@click.command("pgsql2fs", **SETTINGS)  # type: ignore[arg-type]
+@click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("limits", **LIMITS)  # type: ignore[arg-type]
+@click.option("-v", "--verbose", is_flag=True, help="Say what is at hand.")
+@click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
+def pgsql2fs(out: Path, limits: tuple[str, ...], verbose: bool, debug: bool) -> int:
+    """Dumps PostgreSQL databases into the directory OUT.
+
+    The server is the one that libpq's environment names (PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE), else every
+    cluster of this host. LIMITS: databases and tables to take, or with - in front to leave out.
+    """
+    from tklbam_core.api import DatabaseError, DumpRequest, Limits, UsageError
+
+    from .backup import dump
+    from .layout import DIRECTORY
+
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty", "Name a directory that is empty or does not exist.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside, for the dump is called what it is called in a backup.
+    with tempfile.TemporaryDirectory(prefix=".pgsql2fs-", dir=out.parent) as scratch:
+        request = DumpRequest(
+            extras=Path(scratch),
+            limits=Limits.parse(limits, "pgsql", prefixed=False),
+            options=from_environment(),
+            progress=_progress(verbose),
+        )
+        report = dump(request)
+        if report is None:
+            raise DatabaseError(
+                "there is no PostgreSQL on this host", "Name a server with PGHOST (a host or a socket's directory)."
+            )
+        if out.exists():
+            out.rmdir()
+        shutil.move(Path(scratch) / DIRECTORY, out)
+    return _tell(report)
+
+
+@click.command("fs2pgsql", **SETTINGS)  # type: ignore[arg-type]
+@click.argument("pgfs", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="PGFS")
+@click.argument("limits", **LIMITS)  # type: ignore[arg-type]
+@click.option("--simulate", "-s", is_flag=True, help="Change nothing; say what would be restored.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is at hand.")
+@click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
+def fs2pgsql(pgfs: Path, limits: tuple[str, ...], simulate: bool, verbose: bool, debug: bool) -> int:
+    """Restores PostgreSQL databases from the directory PGFS, in the present format or that of classic TKLBAM.
+
+    Databases of the same name are replaced, each once its new content is loaded whole. The server is the one that
+    libpq's environment names, else this host's.
+    """
+    from tklbam_core.api import Limits, RestoreRequest
+
+    from .restore import restore
+
+    with tempfile.TemporaryDirectory(prefix="fs2pgsql-") as scratch:
+        (Path(scratch) / "pgfs").symlink_to(pgfs.resolve())
+        report = restore(
+            RestoreRequest(
+                extras=Path(scratch),
+                limits=Limits.parse(limits, "pgsql", prefixed=False),
+                rollback=None,
+                options=from_environment(),
+                simulate=simulate,
+                progress=_progress(verbose),
+            )
+        )
+    assert report is not None
+    return _tell(report)
+
+
+def from_environment() -> dict[str, str]:
+    """libpq's environment as this plugin's options; passwords stay where they are, for libpq finds them there."""
+    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user"}
+    return {option: os.environ[name] for name, option in names.items() if os.environ.get(name)}
+
+
+def _progress(verbose: bool) -> Progress:
+    from tklbam_core.api import ProgressEvent, silent
+
+    def show(event: ProgressEvent) -> None:
+        click.echo(event.item, err=True)
+
+    return show if verbose else silent
+
+
+def _tell(report: DatabaseReport) -> int:
+    """Prints a report; the exit status: 3 where something is missing."""
+    for result in report.databases:
+        rows = "" if result.rows is None else f", {result.rows} rows"
+        click.echo(f"{result.name}: {result.tables} tables{rows}, {result.size} bytes, {result.seconds:.1f} s")
+        for warning in result.warnings:
+            click.echo(f"warning: {result.name}: {warning}", err=True)
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for failure in report.failures:
+        table = f", {failure.table}" if failure.table else ""
+        click.echo(f"error: {failure.database}{table}: {failure.reason}", err=True)
+    return 3 if report.failures else 0

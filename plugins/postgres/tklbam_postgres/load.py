@@ -1,0 +1,255 @@
+"""Loads one dumped database into an empty one: schema by pg_restore, rows by COPY on several connections at once,
+then indexes, constraints and the rest by pg_restore."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tklbam_core.api import CommandError, DatabaseError, FormatError, Progress, ProgressEvent, run
+
+from . import toc
+from .connect import ENVIRONMENT, Server, connect, one_line, open_connection
+from .failures import TableError
+from .layout import StoredDatabase, StoredTable
+
+if TYPE_CHECKING:
+    import psycopg
+
+CHUNK = 256 << 10
+OBJECTS_AT_ONCE = 500
+ROWS_ELSEWHERE = ("TABLE DATA", "BLOBS")
+FIRST_WITH_OBJECTS = (1, 12)
+"""Archives before this one do not list large objects one by one: their data entry makes them."""
+
+
+def load(
+    server: Server,
+    stored: StoredDatabase,
+    database: str,
+    jobs: int,
+    wanted: Callable[[StoredTable], bool],
+    between: Callable[[], int],
+    progress: Progress,
+) -> int:
+    """Loads `stored` into `database`, which exists and is empty; returns the number of rows loaded.
+
+    Tables that are not `wanted` stay empty. `between` is called when all rows are in and nothing is indexed yet; it
+    returns how many rows it has put in. Raises DatabaseError, with the table where it is known (TableError).
+    """
+    with _archive(server, stored.toc) as archive:
+        _pg_restore(server, archive, database, ["--section=pre-data"])
+        rows = _load_rows(server, stored, database, jobs, wanted, progress)
+        _load_large_objects(server, stored, database)
+        rows += between()
+        _pg_restore(server, archive, database, ["--section=data", "--section=post-data", f"--jobs={jobs}"])
+    return rows
+
+
+@contextlib.contextmanager
+def _archive(server: Server, contents: toc.Toc) -> Iterator[Path]:
+    """What pg_restore, whoever it runs as, can read: the table of contents and a list of what to restore."""
+    directory = Path(tempfile.mkdtemp(prefix="tklbam-pgsql-"))
+    try:
+        toc.write(contents, directory / "toc.dat")
+        listed = [entry for entry in contents.entries if entry.kind not in ROWS_ELSEWHERE]
+        (directory / "list").write_text("".join(f"{entry.dump_id};\n" for entry in listed))
+        if server.account is not None:
+            for path in (directory / "toc.dat", directory / "list", directory):
+                shutil.chown(path, server.account)
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _pg_restore(server: Server, archive: Path, database: str, words: list[str]) -> None:
+    argv = [
+        *server.argv("pg_restore"),
+        "--format=directory",
+        "--exit-on-error",
+        f"--use-list={archive / 'list'}",
+        *words,
+        f"--dbname={server.target(database)}",
+        str(archive),
+    ]
+    try:
+        run(argv, env=ENVIRONMENT, secrets=server.secrets(), cwd=Path("/"))
+    except CommandError as error:
+        raise _explain(error) from error
+
+
+def _explain(error: CommandError) -> DatabaseError:
+    """What pg_restore said, by the object that it was at."""
+    lines = [line.removeprefix("pg_restore: ") for line in error.stderr.splitlines() if line.strip()]
+    subject = next((line.split(";", 1)[1].split() for line in lines if line.startswith("from TOC entry")), [])
+    said = [line for line in lines if not line.startswith(("from TOC entry", "while ", "warning", "hint"))]
+    command = next((number for number, line in enumerate(said) if line.startswith("Command was:")), len(said))
+    reason = one_line(" ".join(said[: command or 1])) or str(error)
+    # "from TOC entry 3; 1259 16384 TABLE public a postgres": kind, schema, name, owner after the two ids.
+    return TableError(reason, " ".join(subject[2:-1]) or None, "See the server's log.")
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _load_rows(
+    server: Server,
+    stored: StoredDatabase,
+    database: str,
+    jobs: int,
+    wanted: Callable[[StoredTable], bool],
+    progress: Progress,
+) -> int:
+    tables = sorted((each for each in stored.tables if each.parts and wanted(each)), key=lambda each: -each.size)
+    if not tables:
+        return 0
+    copies = {(entry.filename or b"").decode(): entry.copy for entry in stored.toc.of_kind("TABLE DATA")}
+    made = {(entry.namespace, entry.tag) for entry in stored.toc.of_kind("TABLE")}
+    emptying = {
+        (entry.filename or b"").decode(): b"TRUNCATE TABLE ONLY %b.%b" % (_quoted(entry.namespace), _quoted(entry.tag))
+        for entry in stored.toc.of_kind("TABLE DATA")
+        if (entry.namespace, entry.tag) in made
+    }
+    work: queue.SimpleQueue[StoredTable] = queue.SimpleQueue()
+    for table in tables:
+        work.put(table)
+    total = sum(table.size for table in tables)
+    counts: list[int] = []
+    done: list[int] = []
+    errors: list[Exception] = []
+
+    def loader(connection: psycopg.Connection[Any]) -> None:
+        while not errors:
+            try:
+                table = work.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                statement = copies[table.data]
+                if not statement:
+                    raise FormatError(stored.directory / "toc.dat", None, f"no COPY for {table.qualified}")
+                counts.append(_load_table(connection, table, statement, emptying.get(table.data)))
+                done.append(table.size)
+                progress(ProgressEvent("pgsql restore", sum(done), total, "bytes", f"{stored.name}/{table.qualified}"))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the thread that waits for us raises it
+                errors.append(error)
+
+    with contextlib.ExitStack() as stack:
+        # All are opened here: becoming another account is the whole process's business, so not for threads.
+        connections = [_loading_connection(server, stored, database) for _ in range(min(jobs, len(tables)))]
+        for connection in connections:
+            stack.callback(connection.close)
+        threads = [threading.Thread(target=loader, args=(connection,), daemon=True) for connection in connections]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+    return sum(counts)
+
+
+def _loading_connection(server: Server, stored: StoredDatabase, database: str) -> psycopg.Connection[Any]:
+    """Set as pg_restore sets its own."""
+    return open_connection(
+        server,
+        database,
+        client_encoding=stored.toc.encoding,
+        statement_timeout="0",
+        lock_timeout="0",
+        idle_in_transaction_session_timeout="0",
+        row_security="off",
+        xmloption="content",
+        # What is not flushed is flushed when the database is put in its place, or it never is.
+        synchronous_commit="off",
+    )
+
+
+def _load_table(
+    connection: psycopg.Connection[Any], table: StoredTable, statement: bytes, emptying: bytes | None
+) -> int:
+    """One COPY: all of the table's rows, or none. Raises TableError.
+
+    `emptying` truncates a table that this restore has made (None: it hasn't).
+    """
+    import psycopg
+
+    try:
+        with connection.transaction(), connection.cursor() as cursor:
+            if emptying is not None:
+                # Rows of a table emptied in the same transaction are appended strictly in order, and at wal_level
+                # minimal without the write-ahead log. An extension's own table may hold rows already: not that one.
+                cursor.execute(emptying)
+            with cursor.copy(statement) as copy:
+                for part in table.parts:
+                    for chunk in _chunks(part.path, part.size):
+                        copy.write(chunk)
+            loaded = cursor.rowcount
+    except psycopg.Error as error:
+        context = f" ({one_line(error.diag.context)})" if error.diag.context else ""
+        raise TableError(f"{one_line(error.diag.message_primary or error)}{context}", table.qualified) from error
+    if table.rows is not None and loaded != table.rows:
+        raise TableError(f"{loaded} rows were loaded, {table.rows} were dumped", table.qualified)
+    return loaded
+
+
+def _quoted(name: bytes | None) -> bytes:
+    return b'"' + (name or b"").replace(b'"', b'""') + b'"'
+
+
+def _chunks(path: Path, size: int) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
+        while size > 0:
+            chunk = file.read(min(CHUNK, size))
+            if not chunk:
+                raise FormatError(path, None, "is shorter than it was a moment ago")
+            size -= len(chunk)
+            yield chunk
+
+
+# --- large objects ---------------------------------------------------------------------------------------------------
+
+
+def _load_large_objects(server: Server, stored: StoredDatabase, database: str) -> None:
+    entries = [entry for entry in stored.toc.of_kind("BLOBS") if entry.filename]
+    if not entries:
+        return
+    with connect(server, database) as connection:
+        for entry in entries:
+            objects = list(_objects(stored.directory, (entry.filename or b"").decode("ascii")))
+            for first in range(0, len(objects), OBJECTS_AT_ONCE):
+                with connection.transaction():
+                    for oid, path in objects[first : first + OBJECTS_AT_ONCE]:
+                        if stored.toc.version < FIRST_WITH_OBJECTS:
+                            connection.execute("SELECT lo_create(%s::oid)", (oid,))
+                        _load_large_object(connection, oid, path)
+
+
+def _load_large_object(connection: psycopg.Connection[Any], oid: int, path: Path) -> None:
+    import psycopg
+
+    at = 0
+    try:
+        for chunk in _chunks(path, path.stat().st_size):
+            connection.execute("SELECT lo_put(%s::oid, %s::bigint, %s)", (oid, at, chunk), binary=True)
+            at += len(chunk)
+    except (psycopg.Error, OSError) as error:
+        raise TableError(one_line(error), f"large object {oid}") from error
+
+
+def _objects(directory: Path, contents: str) -> Iterator[tuple[int, Path]]:
+    """`blobs.toc`: an object id and a file name a line."""
+    file = directory / contents
+    with open(file, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            oid, _, name = line.rstrip(b"\n").partition(b" ")
+            if not oid.isdigit() or not name or b"/" in name:
+                raise FormatError(file, number, "not a large object's id and file")
+            yield int(oid), directory / os.fsdecode(name)

@@ -1,0 +1,237 @@
+"""The restore: roles are merged, then each database is loaded beside and takes the old one's place in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tklbam_core.api import (
+    DatabaseError,
+    DatabaseFailure,
+    DatabaseReport,
+    DatabaseResult,
+    Limits,
+    RestoreRequest,
+    TklbamError,
+)
+
+from . import catalogue, checks, clusters, databases, layout, options, roles, selection, v1
+from .connect import Server, connect, one_line, reach
+from .failures import failure_of, told
+from .journal import ClusterStep, DatabaseStep, Journal
+from .keep import Kept, keeping
+from .layout import StoredCluster, StoredDatabase
+from .load import load
+from .names import temporary_database
+from .pairing import Pair, pair
+
+
+def restore(request: RestoreRequest) -> DatabaseReport | None:
+    """Restores `pgfs/` as `request` says. None: there is none in the extras.
+
+    Raises DatabaseError where nothing can be restored; FormatError where pgfs is damaged.
+    """
+    base = request.extras / layout.DIRECTORY
+    if not base.is_dir():
+        return None
+    chosen = options.parse(request.options)
+    stored = layout.read_index(base) if layout.is_v2(base) else v1.read_index(base)
+    found = clusters.find(chosen, request.root)
+    if not found and request.root != Path("/"):
+        # The root of another system: its servers are not running.
+        return _skipped(stored)
+    pairs, failures = pair(stored, found, chosen)
+    work = _Restore(request, chosen, Journal(None if request.simulate else request.rollback), failures)
+    servers = []
+    for each in pairs:
+        try:
+            server = _reach(each, chosen)
+        except DatabaseError as error:
+            failures.append(failure_of(f"cluster {each.stored.name}", error))
+            continue
+        servers.append(str(server))
+        work.cluster(server, each.stored, f"{each.stored.name}:" if len(stored) > 1 else "")
+    work.warnings += [f"the limit pgsql:{rule} matches no database or table" for rule in request.limits.unmatched()]
+    if work.failures and not work.results:
+        raise DatabaseError(
+            f"no PostgreSQL database was restored: {told(work.failures)}",
+            "The databases are as they were. Correct the cause, then run the restore again.",
+        )
+    return DatabaseReport(
+        engine="pgsql",
+        directory=layout.DIRECTORY,
+        server=", ".join(servers),
+        databases=tuple(work.results),
+        failures=tuple(work.failures),
+        warnings=tuple(work.warnings),
+    )
+
+
+def _skipped(stored: list[StoredCluster]) -> DatabaseReport:
+    names = [name for each in stored for name in each.databases]
+    return DatabaseReport(
+        engine="pgsql",
+        directory=layout.DIRECTORY,
+        server="",
+        warnings=(f"databases are not restored into another root: {', '.join(names)} (name a server to restore them)",),
+    )
+
+
+def _reach(each: Pair, chosen: options.Options) -> Server:
+    server = reach(each.cluster, chosen)
+    if each.stored.version // 10000 > server.major:
+        raise DatabaseError(
+            f"the databases of {each.stored.name} were dumped from PostgreSQL {each.stored.version // 10000}, and "
+            f"{server} is older",
+            f"Install PostgreSQL {each.stored.version // 10000} or newer, then run the restore again.",
+        )
+    return server
+
+
+class _Restore:
+    """One run's findings as they come."""
+
+    def __init__(
+        self, request: RestoreRequest, chosen: options.Options, journal: Journal, failures: list[DatabaseFailure]
+    ) -> None:
+        self.request = request
+        self.options = chosen
+        self.journal = journal
+        self.results: list[DatabaseResult] = []
+        self.failures = failures
+        self.warnings: list[str] = []
+
+    def cluster(self, server: Server, stored: StoredCluster, prefix: str) -> None:
+        """Restores one server's part of the backup; `prefix` goes before its databases' names in the report."""
+        step, later = ClusterStep(stored.name, dict(self.request.options), server.identifier), {}
+        if not self.request.simulate:
+            later = self._prepare(server, stored, step)
+        for name, directory in stored.databases.items():
+            if not self.request.limits.takes_database(name):
+                continue
+            began = time.monotonic()
+            try:
+                database = (layout if (directory / "tables.jsonl").exists() else v1).read_database(name, directory)
+                warnings = checks.check(server, database, self.options.locale)
+                rows = None
+                if self.request.simulate:
+                    _note_limits(self.request.limits, database)
+                else:
+                    rows, more = self._database(server, database, step, later.get(name, []))
+                    warnings += more
+            except (TklbamError, OSError) as error:
+                self.failures.append(failure_of(prefix + name, error))
+                continue
+            self.results.append(
+                DatabaseResult(
+                    name=prefix + name,
+                    tables=len(database.toc.of_kind("TABLE")),
+                    rows=database.rows if rows is None else rows,
+                    size=database.size,
+                    seconds=time.monotonic() - began,
+                    warnings=tuple(warnings),
+                )
+            )
+
+    def _prepare(self, server: Server, stored: StoredCluster, step: ClusterStep) -> dict[str, list[str]]:
+        """Cleans up after an older restore, notes the state, merges the roles."""
+        with connect(server) as connection:
+            abandoned = catalogue.leftovers(connection)
+            step.state = roles.state(connection)
+        for name in abandoned:
+            databases.drop(server, name)
+        self.journal.clusters.append(step)
+        self.journal.save()
+        if stored.globals is None:
+            return {}
+        script = stored.globals.read_text("utf-8", "surrogateescape")
+        with connect(server) as connection:
+            warnings, later = roles.merge(connection, script, step, self.journal)
+        self.warnings += warnings
+        return later
+
+    def _database(
+        self, server: Server, stored: StoredDatabase, step: ClusterStep, settings: list[str]
+    ) -> tuple[int, list[str]]:
+        """Loads one database and puts it in place: how many rows it has now, and warnings. Raises TklbamError."""
+        name, limits = stored.name, self.request.limits
+        with connect(server) as connection:
+            before = databases.oids(connection).get(name)
+        entry = DatabaseStep(
+            name, temporary_database("new"), temporary_database("old"), temporary_database("gone"), before
+        )
+        step.databases.append(entry)
+        self.journal.save()
+        with self._dropped_on_failure(server, entry, step), keeping(server, name, before is not None, limits) as kept:
+            spaces = checks.tablespaces(server)
+            entry.new_oid = databases.create(server, stored.toc, entry.new, self.options.locale, spaces)
+            self.journal.save()
+            warnings = checks.use_default_tablespace(stored.toc, spaces)
+            excluded = selection.stored_without_rows(limits, stored)
+            rows = load(
+                server,
+                stored,
+                entry.new,
+                self.options.jobs,
+                lambda table: table.qualified not in excluded,
+                lambda: _copy_kept(kept, entry.new),
+                self.request.progress,
+            )
+            if kept is not None:
+                kept.carry_sequences(entry.new)
+                kept.take_over(entry.new)
+            warnings += databases.set_properties(server, stored.toc, entry.new, settings)
+            warnings += checks.collation_warnings(server, stored, entry.new)
+            self._pause(server, entry)
+        # Outside: the session that kept the old tables as they are has to end before the database can be renamed.
+        with self._dropped_on_failure(server, entry, step):
+            databases.swap(server, name, entry.new, entry.old if before is not None else None)
+        if not self.journal.keeps and before is not None:
+            databases.drop(server, entry.old)
+        return rows, warnings
+
+    def _pause(self, server: Server, entry: DatabaseStep) -> None:
+        """Stops the old database's subscriptions: they would go on feeding it under its other name."""
+        if entry.before_oid is None:
+            return
+        with connect(server) as connection:
+            entry.paused = [each for each, enabled in catalogue.subscriptions(connection, entry.name) if enabled]
+        if entry.paused:
+            self.journal.save()
+            databases.pause_subscriptions(server, entry.name, entry.paused)
+
+    @contextlib.contextmanager
+    def _dropped_on_failure(self, server: Server, entry: DatabaseStep, step: ClusterStep) -> Iterator[None]:
+        """What was loaded goes away again when the block fails, and the old database is as it was."""
+        try:
+            yield
+        except Exception as failure:
+            try:
+                if entry.paused:
+                    databases.pause_subscriptions(server, entry.name, entry.paused, resume=True)
+                databases.drop(server, entry.new)
+                step.databases.remove(entry)
+                self.journal.save()
+            except TklbamError as error:
+                self.warnings.append(f"{entry.new}, loaded in part, is left on the server: {one_line(error)}")
+            raise _plain(failure) from failure
+
+
+def _plain(error: Exception) -> Exception:
+    """A driver's error as one of ours."""
+    import psycopg
+
+    if isinstance(error, psycopg.Error):
+        return DatabaseError(one_line(error), "See the server's log.")
+    return error
+
+
+def _copy_kept(kept: Kept | None, new: str) -> int:
+    return 0 if kept is None else kept.copy_rows(new)
+
+
+def _note_limits(limits: Limits, stored: StoredDatabase) -> None:
+    for table in stored.tables:
+        selection.takes_rows(limits, stored.name, table.schema, table.name)

@@ -1,0 +1,227 @@
+"""Roles, memberships and tablespaces: merged into a server on restore, put back on rollback.
+
+The new server's own administrators (its superusers, and whoever we are connected as) keep their attributes and
+passwords. Other roles that exist get those of the backup, missing ones are made; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from .journal import ClusterStep, Journal
+from .names import identifier, literal
+from .sqltext import IDENTIFIER, statements, unquote
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[Any]
+
+ROLE = re.compile(rf"(CREATE|ALTER|COMMENT ON) ROLE ({IDENTIFIER})", re.DOTALL)
+TABLESPACE = re.compile(rf"CREATE TABLESPACE ({IDENTIFIER})", re.DOTALL)
+IN_DATABASE = re.compile(rf"ALTER ROLE {IDENTIFIER} IN DATABASE ({IDENTIFIER})", re.DOTALL)
+GRANTOR = re.compile(rf"\s+GRANTED BY {IDENTIFIER}$")
+FLAGS = {
+    "rolsuper": "SUPERUSER",
+    "rolinherit": "INHERIT",
+    "rolcreaterole": "CREATEROLE",
+    "rolcreatedb": "CREATEDB",
+    "rolcanlogin": "LOGIN",
+    "rolreplication": "REPLICATION",
+    "rolbypassrls": "BYPASSRLS",
+}
+
+
+def merge(
+    connection: Connection, script: str, step: ClusterStep, journal: Journal
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Applies `pg_dumpall --globals-only`'s statements; notes in `step` what will be made before it is.
+
+    Returns warnings, and statements about a role in one database, by database, for when that database is there.
+    """
+    existing = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+    spaces = {row[0] for row in connection.execute("SELECT spcname FROM pg_tablespace")}
+    protected = {
+        row[0] for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper OR rolname = current_user")
+    }
+    todo = list(statements(script))
+    for statement in todo:
+        if (match := ROLE.match(statement)) and match[1] == "CREATE" and unquote(match[2]) not in existing:
+            step.roles_created.append(unquote(match[2]))
+        if (match := TABLESPACE.match(statement)) and unquote(match[1]) not in spaces:
+            step.tablespaces_created.append(unquote(match[1]))
+    journal.save()
+    warnings: list[str] = []
+    later: dict[str, list[str]] = {}
+    for statement in todo:
+        if match := IN_DATABASE.match(statement):
+            later.setdefault(unquote(match[1]), []).append(statement)
+        elif _applies(statement, existing, protected, spaces):
+            warnings += _apply(connection, statement)
+    return warnings, later
+
+
+def _applies(statement: str, existing: set[str], protected: set[str], spaces: set[str]) -> bool:
+    if statement.startswith("SET "):
+        return False
+    if match := ROLE.match(statement):
+        name = unquote(match[2])
+        if name.startswith("pg_") or name in protected:
+            return False
+        return match[1] != "CREATE" or name not in existing
+    if match := TABLESPACE.match(statement):
+        return unquote(match[1]) not in spaces
+    return True
+
+
+def _apply(connection: Connection, statement: str) -> list[str]:
+    import psycopg
+
+    try:
+        connection.execute(statement.encode("utf-8", "surrogateescape"))
+        return []
+    except psycopg.errors.InsufficientPrivilege as error:
+        refused: psycopg.Error = error
+    except psycopg.Error as error:
+        if connection.broken:
+            raise
+        refused = error
+    without = GRANTOR.sub("", statement)
+    if without != statement:
+        return _apply(connection, without)
+    # Neither the statement nor the server's context: they may hold a password's hash.
+    subject = " ".join(statement.split()[:3])
+    return [f"{subject}: {refused.diag.message_primary or type(refused).__name__}"]
+
+
+# --- the state before a restore --------------------------------------------------------------------------------------
+
+
+def state(connection: Connection) -> dict[str, Any]:
+    """Roles, memberships, settings and privileges on parameters as they are, for `put_back`."""
+    import psycopg
+
+    try:
+        rows = connection.execute("SELECT to_jsonb(r) FROM pg_authid r WHERE rolname !~ '^pg_'").fetchall()
+    except psycopg.errors.InsufficientPrivilege:
+        rows = connection.execute(
+            "SELECT to_jsonb(r) - 'rolpassword' FROM pg_roles r WHERE rolname !~ '^pg_'"
+        ).fetchall()
+    return {
+        "roles": {row[0]["rolname"]: row[0] for row in rows},
+        "comments": dict(
+            connection.execute(
+                "SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles"
+                " WHERE shobj_description(oid, 'pg_authid') IS NOT NULL"
+            ).fetchall()
+        ),
+        "members": _members(connection),
+        "settings": _settings(connection),
+        "parameters": _parameters(connection),
+    }
+
+
+def _members(connection: Connection) -> list[list[Any]]:
+    """Role, member, grantor (None where it is gone), options: {"admin": …} and from PostgreSQL 16 on more."""
+    rows = connection.execute(
+        "SELECT r.rolname, m.rolname, g.rolname, to_jsonb(a) FROM pg_auth_members a"
+        " JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member"
+        " LEFT JOIN pg_roles g ON g.oid = a.grantor ORDER BY 1, 2, 3"
+    ).fetchall()
+    return [
+        [role, member, grantor, {key.removesuffix("_option"): facts[key] for key in facts if key.endswith("_option")}]
+        for role, member, grantor, facts in rows
+    ]
+
+
+def _settings(connection: Connection) -> dict[str, list[str]]:
+    rows = connection.execute(
+        "SELECT r.rolname, s.setconfig FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole"
+        " WHERE s.setdatabase = 0"
+    ).fetchall()
+    return dict(rows)
+
+
+def _parameters(connection: Connection) -> list[list[str]]:
+    """Parameter, grantee, privilege: there since PostgreSQL 15."""
+    if connection.info.server_version < 150000:
+        return []
+    rows = connection.execute(
+        "SELECT p.parname, r.rolname, a.privilege_type FROM pg_parameter_acl p, aclexplode(p.paracl) a"
+        " JOIN pg_roles r ON r.oid = a.grantee ORDER BY 1, 2, 3"
+    ).fetchall()
+    return [list(row) for row in rows]
+
+
+def put_back(connection: Connection, step: ClusterStep) -> list[str]:
+    """Makes roles what they were in `step.state`; those that the restore made are dropped. Returns warnings.
+
+    `connection` is to a database in which nothing belongs to those roles (template1).
+    """
+    saved = step.state
+    now = state(connection)
+    made = [name for name in step.roles_created if name in now["roles"] and name not in saved["roles"]]
+    todo: list[str] = []
+    for role, member, grantor, options in now["members"]:
+        if [role, member, grantor, options] not in saved["members"]:
+            by = f" GRANTED BY {identifier(grantor)}" if grantor and connection.info.server_version >= 160000 else ""
+            todo.append(f"REVOKE {identifier(role)} FROM {identifier(member)}{by} CASCADE")
+    for parameter, grantee, privilege in now["parameters"]:
+        if [parameter, grantee, privilege] not in saved["parameters"]:
+            todo.append(f"REVOKE {privilege} ON PARAMETER {parameter} FROM {identifier(grantee)}")
+    for name in step.tablespaces_created:
+        todo.append(f"DROP TABLESPACE IF EXISTS {identifier(name)}")
+    for name in made:
+        todo += [f"DROP OWNED BY {identifier(name)}", f"DROP ROLE {identifier(name)}"]
+    for name, attributes in saved["roles"].items():
+        todo += _role_as_before(name, attributes, now, saved)
+    for role, member, grantor, options in saved["members"]:
+        if [role, member, grantor, options] not in now["members"]:
+            todo.append(_grant(role, member, grantor, options, connection.info.server_version))
+    warnings: list[str] = []
+    for statement in todo:
+        warnings += _apply(connection, statement)
+    return warnings
+
+
+def _role_as_before(name: str, attributes: dict[str, Any], now: dict[str, Any], saved: dict[str, Any]) -> list[str]:
+    role, todo = identifier(name), []
+    if name not in now["roles"]:
+        todo.append(f"CREATE ROLE {role}")
+    compared = [key for key in attributes if key not in ("oid", "rolconfig")]
+    if name not in now["roles"] or any(attributes[key] != now["roles"][name].get(key) for key in compared):
+        words = [word if attributes[flag] else f"NO{word}" for flag, word in FLAGS.items()]
+        words.append(f"CONNECTION LIMIT {attributes['rolconnlimit']}")
+        words.append(f"VALID UNTIL {literal(attributes['rolvaliduntil'] or 'infinity')}")
+        if "rolpassword" in attributes:
+            password = attributes["rolpassword"]
+            words.append(f"PASSWORD {'NULL' if password is None else literal(password)}")
+        todo.append(f"ALTER ROLE {role} WITH {' '.join(words)}")
+    if now["settings"].get(name) != saved["settings"].get(name):
+        todo.append(f"ALTER ROLE {role} RESET ALL")
+        for setting in saved["settings"].get(name, ()):
+            key, _, value = setting.partition("=")
+            todo.append(f"ALTER ROLE {role} SET {key} TO {_setting_value(key, value)}")
+    if now["comments"].get(name) != saved["comments"].get(name):
+        comment = saved["comments"].get(name)
+        todo.append(f"COMMENT ON ROLE {role} IS {'NULL' if comment is None else literal(comment)}")
+    return todo
+
+
+def _setting_value(key: str, value: str) -> str:
+    # These are lists of identifiers, kept as they were written; quoted as one string they would be one name.
+    lists = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "datestyle")
+    if key.lower() not in lists:
+        return literal(value)
+    return ", ".join(literal(unquote(part.strip())) for part in value.split(","))
+
+
+def _grant(role: str, member: str, grantor: str | None, options: dict[str, bool], version: int) -> str:
+    if version >= 160000:
+        words = ", ".join(f"{key.upper()} {'TRUE' if value else 'FALSE'}" for key, value in options.items())
+        with_options = f" WITH {words}"
+    else:
+        with_options = " WITH ADMIN OPTION" if options.get("admin") else ""
+    by = f" GRANTED BY {identifier(grantor)}" if grantor else ""
+    return f"GRANT {identifier(role)} TO {identifier(member)}{with_options}{by}"
