@@ -19,9 +19,10 @@ def programs(tmp_path: Path) -> Path:
     """A folder for programs that stand in for what is installed; `tklbam-backup` in it notes how it was called."""
     folder = tmp_path / "bin"
     folder.mkdir()
+    note = f">> {tmp_path}/calls"
     program(
         folder / "tklbam-backup",
-        f'echo "args:$*" >> {tmp_path}/calls\nread -r line; echo "input:$?:$line" >> {tmp_path}/calls\nexit ${{FAIL:-0}}',
+        f'echo "args:$*" {note}\nread -r line; echo "input:$?:$line" {note}\nexit ${{FAIL:-0}}',
     )
     return folder
 
