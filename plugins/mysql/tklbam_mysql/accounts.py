@@ -8,12 +8,22 @@ from dataclasses import dataclass, field
 
 from tklbam_core.api import DatabaseFailure
 
-from .connection import Server, Session, code, reason
+from .connection import Error, Server, Session, code, reason
 from .layout import AccountEntry
 from .names import literal, quote
+from .objects import execute_oracle
 
 ADMINISTRATIVE = frozenset(
-    {"root", "mysql", "mariadb.sys", "debian-sys-maint", "mysql.sys", "mysql.session", "mysql.infoschema", "healthcheck"}
+    {
+        "root",
+        "mysql",
+        "mariadb.sys",
+        "debian-sys-maint",
+        "mysql.sys",
+        "mysql.session",
+        "mysql.infoschema",
+        "healthcheck",
+    }
 )
 """User names that are always the server's own: a restore neither replaces nor removes them."""
 PUBLIC = quote("PUBLIC")
@@ -37,8 +47,6 @@ def is_administrative(account: str) -> bool:
 
 def read_accounts(session: Session, server: Server) -> tuple[list[AccountEntry], list[DatabaseFailure]]:
     """All accounts, by name, and those that could not be read. Raises `pymysql.err.Error` where none can be."""
-    import pymysql
-
     if server.is_mariadb:
         rows = session.texts("SELECT User, Host, is_role FROM mysql.user ORDER BY 3, 1, 2")
     else:
@@ -50,7 +58,7 @@ def read_accounts(session: Session, server: Server) -> tuple[list[AccountEntry],
         name = account_name(user or "", host or "", role)
         try:
             entries.append(AccountEntry(name, role, _statements(session, server, name, role)))
-        except pymysql.err.Error as error:
+        except Error as error:
             failures.append(DatabaseFailure(database="mysql", reason=f"account {name}: {reason(error)}"))
     return sorted(entries, key=lambda entry: (not entry.role, entry.account)), failures
 
@@ -68,8 +76,8 @@ def _statements(session: Session, server: Server, name: str, role: bool) -> list
         grants = [grant for grant in grants if re.search(rf" TO {re.escape(name)}(?: |$)", grant)]
     if not server.is_mariadb:
         default = session.texts(
-            f"SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles WHERE CONCAT('`',USER,'`@`',HOST,'`')"
-            f"={literal(name)}"
+            "SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles "
+            f"WHERE CONCAT('`',USER,'`@`',HOST,'`')={literal(name)}"
         ) if server.version >= (8, 0, 0) else []  # fmt: skip
         if default:
             roles = ", ".join(account_name(str(user), str(host), False) for user, host in default)
@@ -104,8 +112,6 @@ def apply_accounts(session: Session, server: Server, entries: list[AccountEntry]
     A privilege on a table, column or routine that is not on this server is a warning with `missing_is_fine` (limits
     left it out), else a failure.
     """
-    import pymysql
-
     applied = Applied()
     made = []
     for entry in entries:
@@ -113,7 +119,7 @@ def apply_accounts(session: Session, server: Server, entries: list[AccountEntry]
             if entry.account != PUBLIC:
                 _create(session, server, entry)
             made.append(entry)
-        except pymysql.err.Error as error:
+        except Error as error:
             applied.failures.append(
                 DatabaseFailure(database="mysql", reason=f"account {entry.account}: {reason(error)}")
             )
@@ -122,8 +128,11 @@ def apply_accounts(session: Session, server: Server, entries: list[AccountEntry]
             if statement.startswith(("CREATE USER", "CREATE ROLE")):
                 continue
             try:
-                session.execute(statement)
-            except pymysql.err.Error as error:
+                if " ON PACKAGE " in statement:
+                    execute_oracle(session, statement)
+                else:
+                    session.execute(statement)
+            except Error as error:
                 what = f"account {entry.account}: {_without_secrets(statement)}: {reason(error)}"
                 if code(error) in NOT_THERE and missing_is_fine:
                     applied.warnings.append(what)
@@ -135,11 +144,23 @@ def apply_accounts(session: Session, server: Server, entries: list[AccountEntry]
 
 
 def _create(session: Session, server: Server, entry: AccountEntry) -> None:
-    drop_account(session, entry.account, entry.role)
-    create = next(iter(entry.statements), "")
-    if not create.startswith(("CREATE USER", "CREATE ROLE")):
-        create = f"CREATE {'ROLE' if entry.role else 'USER'} {entry.account}"
-    session.execute(create)
+    create = next((each for each in entry.statements if each.startswith(("CREATE USER", "CREATE ROLE"))), "")
+    create = create or f"CREATE {'ROLE' if entry.role else 'USER'} {entry.account}"
+    if entry.role:
+        # Dropping a role would take it from everyone who has it, so it is emptied.
+        session.execute(create.replace("CREATE ROLE", "CREATE ROLE IF NOT EXISTS", 1))
+        _empty_role(session, entry.account)
+    else:
+        drop_account(session, entry.account, entry.role)
+        session.execute(create)
+
+
+def _empty_role(session: Session, role: str) -> None:
+    for (grant,) in session.texts(f"SHOW GRANTS FOR {role}"):
+        held = re.match(rf"GRANT (`(?:[^`]|``)*`) TO {re.escape(role)}(?: |$)", str(grant))
+        if held:
+            session.execute(f"REVOKE {held.group(1)} FROM {role}")
+    session.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {role}")
 
 
 def drop_account(session: Session, account: str, role: bool) -> None:
@@ -150,3 +171,33 @@ def drop_account(session: Session, account: str, role: bool) -> None:
 def _without_secrets(statement: str) -> str:
     short = re.sub(r" (IDENTIFIED|REQUIRE) .*", " …", statement)
     return _NATIVE_HASH.sub("*…", short)
+
+
+def put_accounts_back(
+    session: Session, server: Server, before: list[AccountEntry], touched: list[tuple[str, bool]]
+) -> list[DatabaseFailure]:
+    """Makes the touched accounts what they were: those of `before` as they are there, others gone."""
+    known = {entry.account for entry in before}
+    failures = []
+    for account, role in touched:
+        if account not in known:
+            try:
+                drop_account(session, account, role)
+            except Error as error:
+                failures.append(DatabaseFailure(database="mysql", reason=f"account {account}: {reason(error)}"))
+    names = {account for account, _ in touched}
+    applied = apply_accounts(session, server, [entry for entry in before if entry.account in names], False)
+    return failures + applied.failures
+
+
+def weak_passwords(entries: Iterable[AccountEntry]) -> list[str]:
+    """Warnings about password hashes that newer servers take no longer, or that anyone could break."""
+    found = []
+    for entry in entries:
+        create = " ".join(entry.statements[:1])
+        if "mysql_old_password" in create or re.search(r"PASSWORD '[0-9a-f]{16}'", create):
+            found.append(
+                f"account {entry.account} has a password in the format of before MySQL 4.1, which is easily broken and "
+                "which newer servers and clients refuse: set a new one"
+            )
+    return found

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from tklbam_core.api import DatabaseFailure
 
-from .connection import Session, code, reason
+from .connection import Error, Session, code, reason
 from .names import SYSTEM_DATABASES, is_hidden, literal, qualified, quote
 
 HEX_TYPES = frozenset(
-    "binary varbinary tinyblob blob mediumblob longblob bit geometry point linestring polygon multipoint "
-    "multilinestring multipolygon geometrycollection geomcollection vector".split()
+    {
+        *("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit", "vector"),
+        *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
+        *("geometrycollection", "geomcollection"),
+    }
 )
 EXTERNAL_ENGINES = frozenset(
     {"mrg_myisam", "mrg_isam", "connect", "oqgraph", "spider", "vp", "federated", "federatedx", "blackhole"}
@@ -105,8 +109,6 @@ class Reader:
 
     def read(self, name: str) -> Database | None:
         """One database, everything in it by name. None (and a failure) when nothing of it can be read."""
-        import pymysql
-
         try:
             statement = self._create("DATABASE", quote(name), 1)
             self._session.execute(f"USE {quote(name)}")
@@ -114,32 +116,26 @@ class Reader:
             kinds = self._relations(name)
             columns = self._columns(name)
             keys = self._keys(name)
-        except pymysql.err.Error as error:
+        except Error as error:
             self.failures.append(DatabaseFailure(database=name, reason=reason(error)))
             return None
         for relation, (kind, engine, size) in sorted(kinds.items()):
             if kind == "VIEW":
-                self._take(name, relation, lambda r=relation: found.views.append(self._view(name, r)))
+                self._take(name, relation, partial(self._view, found, relation))
             elif kind == "SEQUENCE":
-                self._take(name, relation, lambda r=relation: found.sequences.append(self._sequence(name, r)))
+                self._take(name, relation, partial(self._sequence, found, relation))
             else:
-                self._take(
-                    name, relation,
-                    lambda r=relation, e=engine, s=size: found.tables.append(
-                        self._table(name, r, e, s, columns.get(r, []), keys.get(r, []))
-                    ),
-                )  # fmt: skip
-        self._take(name, None, lambda: self._attach_triggers(found))
-        self._take(name, None, lambda: self._routines(found))
-        self._take(name, None, lambda: self._events(found))
+                table = Table(name, relation, engine, "", columns.get(relation, []), keys.get(relation, []), size)
+                self._take(name, relation, partial(self._table, found, table))
+        self._take(name, None, partial(self._attach_triggers, found))
+        self._take(name, None, partial(self._routines, found))
+        self._take(name, None, partial(self._events, found))
         return found
 
     def _take(self, database: str, table: str | None, action: Callable[[], None]) -> None:
-        import pymysql
-
         try:
             action()
-        except pymysql.err.Error as error:
+        except Error as error:
             if code(error) in (1146, 1049):  # dropped since the list was read
                 return
             self.failures.append(DatabaseFailure(database=database, table=table, reason=reason(error)))
@@ -156,9 +152,7 @@ class Reader:
         rows = self._session.texts(f"SHOW CREATE {kind} {name}")
         text = rows[0][column] if rows else None
         if text is None:
-            from pymysql.err import OperationalError
-
-            raise OperationalError(1142, f"no privilege to read the definition of {kind.lower()} {name}")
+            raise Error(1142, f"no privilege to read the definition of {kind.lower()} {name}")
         return text
 
     def _relations(self, database: str) -> dict[str, tuple[str, str, int]]:
@@ -175,7 +169,9 @@ class Reader:
         )
         found: dict[str, list[Column]] = {}
         for table, name, type_, charset, extra in rows:
-            generated = any(word in str(extra).upper() for word in ("VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT"))
+            generated = any(
+                word in str(extra).upper() for word in ("VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT")
+            )
             found.setdefault(str(table), []).append(Column(str(name), str(type_).lower(), charset, generated))
         return found
 
@@ -189,37 +185,34 @@ class Reader:
             found.setdefault(str(table), []).append(str(column))
         return found
 
-    def _table(
-        self, database: str, name: str, engine: str, size: int, columns: list[Column], key: list[str]
-    ) -> Table:
-        statement = self._create("TABLE", qualified(database, name), 1)
-        table = Table(database, name, engine, statement, columns, key, size)
-        tail = statement.rsplit("\n)", 1)[-1]
+    def _table(self, found: Database, table: Table) -> None:
+        table.statement = statement = self._create("TABLE", quote(table.name), 1)
         table.versioned = "WITH SYSTEM VERSIONING" in statement
         if table.versioned:
-            period = [column for column in columns if _is_period(statement, column)]
+            period = [column for column in table.columns if _is_period(statement, column)]
             table.period = tuple(column.name for column in period)
             table.transaction_precise = any(column.type == "bigint" for column in period)
-        return table
+        found.tables.append(table)
 
-    def _view(self, database: str, name: str) -> Stored:
-        import pymysql
-
+    def _view(self, found: Database, name: str) -> None:
         row = self._show("VIEW", name)
         view = Stored(
             "VIEW", name, str(row[1]), {"character_set_client": str(row[2]), "collation_connection": str(row[3])}
         )
         try:
-            self._session.rows(f"SELECT 1 FROM {qualified(database, name)} LIMIT 0")
-        except pymysql.err.Error as error:
+            self._session.rows(f"SELECT 1 FROM {quote(name)} LIMIT 0")
+        except Error as error:
             view.broken = reason(error)
-            self.warnings.append(f"view {database}.{name} can't be used on this server ({view.broken}); its definition is kept")
-        return view
+            self.warnings.append(
+                f"view {found.name}.{name} can't be used on this server ({view.broken}); its definition is kept"
+            )
+        found.views.append(view)
 
-    def _sequence(self, database: str, name: str) -> Stored:
-        statement = self._create("SEQUENCE", qualified(database, name), 1)
-        row = self._session.rows(f"SELECT next_not_cached_value, cycle_count FROM {qualified(database, name)}")[0]
-        return Stored("SEQUENCE", name, statement, numbers={"next": int(row[0]), "cycles": int(row[1])})
+    def _sequence(self, found: Database, name: str) -> None:
+        statement = self._create("SEQUENCE", quote(name), 1)
+        row = self._session.rows(f"SELECT next_not_cached_value, cycle_count FROM {quote(name)}")[0]
+        numbers = {"next": int(row[0]), "cycles": int(row[1])}
+        found.sequences.append(Stored("SEQUENCE", name, statement, numbers=numbers))
 
     def _attach_triggers(self, found: Database) -> None:
         tables = {table.name: table for table in found.tables}
@@ -239,10 +232,11 @@ class Reader:
     def _routines(self, found: Database) -> None:
         rows = self._session.texts(
             "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES "
-            f"WHERE ROUTINE_SCHEMA={literal(found.name)} ORDER BY ROUTINE_TYPE='PACKAGE BODY', ROUTINE_TYPE, ROUTINE_NAME"
+            f"WHERE ROUTINE_SCHEMA={literal(found.name)} "
+            "ORDER BY ROUTINE_TYPE='PACKAGE BODY', ROUTINE_TYPE, ROUTINE_NAME"
         )
         for kind, name in rows:
-            self._take(found.name, f"{str(kind).lower()} {name}", lambda k=kind, n=name: self._routine(found, str(k), str(n)))
+            self._take(found.name, f"{str(kind).lower()} {name}", partial(self._routine, found, str(kind), str(name)))
 
     def _routine(self, found: Database, kind: str, name: str) -> None:
         self._create(kind, qualified(found.name, name), 2)  # raises where the definition is withheld
@@ -251,7 +245,8 @@ class Reader:
 
     def _events(self, found: Database) -> None:
         rows = self._session.texts(
-            f"SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA={literal(found.name)} ORDER BY EVENT_NAME"
+            "SELECT EVENT_NAME FROM information_schema.EVENTS "
+            f"WHERE EVENT_SCHEMA={literal(found.name)} ORDER BY EVENT_NAME"
         )
         for (name,) in rows:
             row = self._show("EVENT", str(name))
@@ -281,19 +276,17 @@ def unsafe_charsets(session: Session, charsets: Iterable[str]) -> frozenset[str]
     Single-byte sets are tried out with all 256 bytes; multi-byte ones other than Unicode's are taken to be unsafe
     (cp932, for one, has two codes for one character).
     """
-    import pymysql
-
     unsafe = set()
     for charset in set(charsets) - ALWAYS_SAFE:
-        bytes_ = f"UNHEX('{bytes(range(256)).hex()}')"
+        every = bytes(range(256)).hex().upper()
+        there = f"CONVERT(CONVERT(UNHEX('{every}') USING {charset}) USING utf8mb4)"
         query = (
-            f"SELECT MAXLEN=1 AND HEX(CONVERT(CONVERT(CONVERT({bytes_} USING {charset}) USING utf8mb4) USING {charset}))"
-            f"='{bytes(range(256)).hex().upper()}' FROM information_schema.CHARACTER_SETS "
-            f"WHERE CHARACTER_SET_NAME='{charset}'"
+            f"SELECT MAXLEN=1 AND HEX(CONVERT({there} USING {charset}))='{every}' "
+            f"FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME='{charset}'"
         )
         try:
             safe = bool(session.value(query))
-        except pymysql.err.Error:
+        except Error:
             safe = False
         if not safe:
             unsafe.add(charset)

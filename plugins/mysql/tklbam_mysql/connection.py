@@ -9,16 +9,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pymysql  # type: ignore[import-untyped,unused-ignore]
+from pymysql.cursors import SSCursor  # type: ignore[import-untyped,unused-ignore]
+from pymysql.err import Error as Error  # type: ignore[import-untyped,unused-ignore]
 
 from tklbam_core.api import DatabaseError, run
 
 from . import settings as places
 from .names import literal
 from .settings import Settings
-
-if TYPE_CHECKING:
-    from pymysql.connections import Connection
 
 DENIED = frozenset({1044, 1045, 1130, 1698, 1862, 2054, 2059})
 GONE = frozenset({2002, 2003, 2006, 2013, 2055, 4031, 1053, 1927, 0})
@@ -45,12 +46,30 @@ class Server:
 class Session:
     """One connection. Errors come out as `pymysql.err.Error`; `code(error)` gives their number."""
 
-    def __init__(self, connection: Connection[Any]) -> None:
+    def __init__(self, connection: pymysql.connections.Connection[Any]) -> None:
         self.connection = connection
 
     def execute(self, statement: str | bytes) -> int:
         """Runs a statement without an answer; returns the number of rows it touched."""
-        return self.connection.query(statement)  # type: ignore[arg-type, no-any-return]
+        return int(self.connection.query(statement))
+
+    def stream(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of an answer of any size, as they come."""
+        with self.connection.cursor(SSCursor) as cursor:
+            cursor.execute(query)
+            while (row := cursor.fetchone()) is not None:
+                yield row
+
+    @property
+    def affected(self) -> int:
+        """Rows that the last `execute` touched."""
+        return int(self.connection.affected_rows())
+
+    @property
+    def warning_count(self) -> int:
+        """Warnings that the last `execute` drew."""
+        result = self.connection._result
+        return int(result.warning_count) if result is not None else 0
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """All rows of a small answer; text as str, numbers as numbers, binary as bytes."""
@@ -108,11 +127,14 @@ def connect(server: Settings, *, database: str | None = None, local_infile: bool
 
     `raw` gives every value as the bytes the server sent. Raises `pymysql.err.Error`.
     """
-    import pymysql
-
     arguments: dict[str, Any] = {
-        "user": server.user, "password": server.password, "charset": "utf8mb4", "autocommit": True,
-        "connect_timeout": 10, "local_infile": local_infile, "database": database,
+        "user": server.user,
+        "password": server.password,
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "connect_timeout": 10,
+        "local_infile": local_infile,
+        "database": database,
         "max_allowed_packet": 1 << 30,
         "init_command": "SET sql_mode='', time_zone='+00:00', sql_quote_show_create=1, wait_timeout=86400",
     }
@@ -126,12 +148,17 @@ def connect(server: Settings, *, database: str | None = None, local_infile: bool
     return Session(pymysql.connect(**arguments))
 
 
+def is_looked_for(options: Mapping[str, str], root: Path) -> bool:
+    """Whether a server of this host may be used: another root's servers are not here, unless one was named."""
+    return root == Path("/") or places.is_explicit(options)
+
+
 def detect(options: Mapping[str, str], root: Path) -> Server | None:
     """The server of this host, or the one the options name; None where there is none to look for.
 
     Raises DatabaseError where a server is installed or named and can't be reached or entered.
     """
-    if root != Path("/") and not places.is_explicit(options):
+    if not is_looked_for(options, root):
         return None
     if not options and not places.is_installed():
         return None
@@ -140,15 +167,13 @@ def detect(options: Mapping[str, str], root: Path) -> Server | None:
 
 def reach(options: Mapping[str, str]) -> Server:
     """Like `detect`, for when a server is needed."""
-    import pymysql
-
     failures = []
     last_code = 0
     for candidate in places.candidates(options):
         try:
             with connect(candidate) as session:
                 return _describe(candidate, session)
-        except pymysql.err.Error as error:
+        except Error as error:
             last_code = code(error)
             failures.append(f"{candidate.user}@{candidate.place} from {candidate.origin}: {reason(error)}")
     if last_code in DENIED:

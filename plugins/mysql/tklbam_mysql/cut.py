@@ -102,7 +102,13 @@ class RowsWriter:
     def _is_cut(self, data: bytes, start: int, end: int, size: int) -> bool:
         if size >= MAXIMUM:
             return True
-        distance = DISTANCES[0][1] if size < DISTANCES[1][0] else DISTANCES[1][1] if size < DISTANCES[2][0] else DISTANCES[2][1]
+        distance = (
+            DISTANCES[0][1]
+            if size < DISTANCES[1][0]
+            else DISTANCES[1][1]
+            if size < DISTANCES[2][0]
+            else DISTANCES[2][1]
+        )
         return crc32(self._key(data, start, end)) * distance < (min(end - start, LINE_CAP) << 32)
 
     def _consider(self, line: bytes, length: int) -> None:

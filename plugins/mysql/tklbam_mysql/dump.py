@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pymysql
-
 from tklbam_core.api import DatabaseError, DatabaseFailure, DatabaseReport, DatabaseResult, Limits
 from tklbam_core.api.progress import Progress
 
 from . import exact, layout
 from .accounts import read_accounts
 from .catalogue import Database, Reader, Table, database_names, transactional_engines, unsafe_charsets
-from .connection import Server, Session, connect, dump_client, reason
+from .connection import Error, Server, Session, connect, dump_client, reason
 from .cut import RowsWriter
 from .layout import Layout, TableFile
 from .names import qualified
@@ -55,8 +53,10 @@ def dump_databases(
                 directory.mkdir(parents=True, exist_ok=True)
                 if limits.takes_database("mysql"):
                     _dump_accounts(dump, session)
-    except pymysql.err.Error as error:
-        raise DatabaseError(f"{server} can't be read: {reason(error)}", "Give an account that may read everything.") from error
+    except Error as error:
+        raise DatabaseError(
+            f"{server} can't be read: {reason(error)}", "Give an account that may read everything."
+        ) from error
     dump.warnings += [f"limit mysql:{rule} matches no database or table" for rule in limits.unmatched()]
     if simulate:
         return _report(dump, {}, {})
@@ -90,7 +90,7 @@ def _read_definitions(dump: Dump, session: Session) -> None:
 def _dump_accounts(dump: Dump, session: Session) -> None:
     try:
         entries, failures = read_accounts(session, dump.server)
-    except pymysql.err.Error as error:
+    except Error as error:
         failures = [DatabaseFailure(database="mysql", reason=f"accounts can't be read: {reason(error)}")]
     else:
         layout.write_accounts(dump.layout.directory / layout.ACCOUNTS, entries)
@@ -129,13 +129,15 @@ def _dump_rows(
     dump.warnings += reader.problems
     for table in taken:
         if table.versioned and not (reader.history and table.has_history):
-            why = "its history is kept by transaction ids" if table.transaction_precise else "mariadb-dump 10.11 is needed"
+            why = (
+                "its history is kept by transaction ids"
+                if table.transaction_precise
+                else "mariadb-dump 10.11 is needed"
+            )
             dump.warnings.append(f"{table.label}: only the current rows are in the dump, not the past ones ({why})")
     for job in jobs.values():
         if job.failed:
-            dump.failures.append(
-                DatabaseFailure(database=job.table.database, table=job.table.name, reason=job.failed)
-            )
+            dump.failures.append(DatabaseFailure(database=job.table.database, table=job.table.name, reason=job.failed))
     return jobs, Reading(reader.clock, reader.history)
 
 
@@ -158,8 +160,8 @@ def _lock_decision(dump: Dump, jobs: list[Job], lock_tables: str) -> Callable[[s
         if not locked[database]:
             names = ", ".join(sorted(job.table.name for job in group))
             dump.warnings.append(
-                f"{database}: {names} have no snapshot ({group[0].table.engine}) and were read while in use, so they may "
-                "be inconsistent; database-option mysql:lock-tables=yes locks them"
+                f"{database}: {names} have no snapshot ({group[0].table.engine}) and were read while in use, so they "
+                "may be inconsistent; database-option mysql:lock-tables=yes locks them"
             )
     return lambda database: locked[database]
 

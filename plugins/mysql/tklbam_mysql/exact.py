@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from .catalogue import HEX_TYPES, Table
 from .connection import Session
 from .names import qualified, quote
 
-_NUMBERS = frozenset("tinyint smallint mediumint int bigint decimal float double year".split())
+_NUMBERS = frozenset(["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "year"])
 _SPECIAL = re.compile(rb"[\0\n\r\\'\"\x1a]")
 _ESCAPES = {
     b"\0": b"\\0", b"\n": b"\\n", b"\r": b"\\r", b"\\": b"\\\\", b"'": b"\\'", b'"': b'\\"', b"\x1a": b"\\Z",
@@ -40,8 +39,6 @@ def hex_columns(table: Table, unsafe: frozenset[str]) -> list[str]:
 
 def row_blocks(session: Session, table: Table, unsafe: frozenset[str], history: bool) -> Iterator[bytes]:
     """The table's rows as lines of the format, in blocks. `session` is raw (bytes, unbuffered), in its snapshot."""
-    from pymysql.cursors import SSCursor
-
     printers: list[Callable[[bytes], bytes]] = []
     wanted = []
     for column in table.columns:
@@ -67,18 +64,15 @@ def row_blocks(session: Session, table: Table, unsafe: frozenset[str], history: 
     order = f" ORDER BY {', '.join(quote(column) for column in table.key)}" if table.key else ""
     rows: list[bytes] = []
     size = 0
-    cursor: Any
-    with session.connection.cursor(SSCursor) as cursor:
-        cursor.execute(f"SELECT {', '.join(wanted)} FROM {source}{order}")
-        while (row := cursor.fetchone()) is not None:
-            line = b",".join(
-                b"NULL" if value is None else printer(value) for printer, value in zip(printers, row, strict=True)
-            )
-            rows.append(line)
-            size += len(line)
-            if size > BLOCK:
-                yield b"\n".join(rows) + b"\n"
-                rows, size = [], 0
+    for row in session.stream(f"SELECT {', '.join(wanted)} FROM {source}{order}"):
+        line = b",".join(
+            b"NULL" if value is None else printer(value) for printer, value in zip(printers, row, strict=True)
+        )
+        rows.append(line)
+        size += len(line)
+        if size > BLOCK:
+            yield b"\n".join(rows) + b"\n"
+            rows, size = [], 0
     if rows:
         yield b"\n".join(rows) + b"\n"
 

@@ -11,6 +11,7 @@ from typing import Any
 from tklbam_core.api import FormatError
 
 from .catalogue import Stored
+from .connection import Session
 from .names import from_file_name, to_file_name
 
 DIRECTORY = "myfs"
@@ -116,17 +117,14 @@ class Layout:
         ]
 
     def views(self, database: str) -> list[Stored]:
-        return [
-            view
-            for path in _entries(self.database(database) / "views")
-            for view in read_stored(path / "post")
-        ]
+        return [view for path in _entries(self.database(database) / "views") for view in read_stored(path / "post")]
 
     def stored(self, database: str, kind: str) -> list[Stored]:
         """`kind` is the file: "sequences", "routines", "events"."""
         return read_stored(self.database(database) / kind)
 
-    def accounts(self) -> list[AccountEntry]:
+    def accounts(self, session: Session) -> list[AccountEntry]:
+        """The accounts; `session` is only needed where they have to be worked out (version 1)."""
         return [AccountEntry(**values) for values in _json_lines(self.directory / ACCOUNTS)]
 
 
@@ -162,7 +160,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_table(path: Path, info: TableFile) -> None:
-    values = {name: getattr(info, name) for name in TableFile.__slots__}  # type: ignore[attr-defined]
+    values = {name: getattr(info, name) for name in TableFile.__slots__}
     write_json(path, {key: value for key, value in values.items() if value not in ("", False, None, [])})
 
 
@@ -202,7 +200,8 @@ def read_stored(path: Path) -> list[Stored]:
 
 def write_accounts(path: Path, accounts: Iterable[AccountEntry]) -> None:
     lines = [
-        json.dumps({"account": each.account, "role": each.role, "statements": each.statements}, ensure_ascii=False) + "\n"
+        json.dumps({"account": each.account, "role": each.role, "statements": each.statements}, ensure_ascii=False)
+        + "\n"
         for each in accounts
     ]
     write_text(path, "".join(lines))

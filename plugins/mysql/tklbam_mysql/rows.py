@@ -11,14 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-import pymysql
-
 from tklbam_core.api import CommandError, DatabaseError, Process, ProgressEvent, start
 from tklbam_core.api.progress import Progress
 
 from . import exact
 from .catalogue import Table
-from .connection import GONE, Client, Server, Session, code, connect, option_file, reason
+from .connection import GONE, Client, Error, Server, Session, code, connect, option_file, reason
 from .cut import RowsWriter
 from .names import qualified, quote
 from .settings import quote_option
@@ -103,7 +101,7 @@ class RowReader:
                 for block in exact.row_blocks(session, job.table, self._unsafe, self.history):
                     job.writer.write(block)
                     self._tell(len(block), job.table.label)
-            except pymysql.err.Error as error:
+            except Error as error:
                 if code(error) in GONE:
                     raise self._lost(job.table.label, reason(error)) from error
                 job.failed = reason(error)
@@ -145,10 +143,11 @@ class RowReader:
 
     def _options(self) -> list[str]:
         options = [
-            "--quick", "--extended-insert", "--complete-insert", "--no-create-info", "--no-create-db", "--skip-triggers",
-            "--hex-blob", "--order-by-primary", "--skip-comments", "--skip-add-locks", "--skip-disable-keys",
-            "--default-character-set=utf8mb4", "--tz-utc", "--max-allowed-packet=1G", "--net-buffer-length=1M", "--force",
-        ]  # fmt: skip
+            *("--quick", "--extended-insert", "--complete-insert", "--no-create-info", "--no-create-db"),
+            *("--skip-triggers", "--hex-blob", "--order-by-primary", "--skip-comments", "--skip-add-locks"),
+            *("--skip-disable-keys", "--default-character-set=utf8mb4", "--tz-utc", "--max-allowed-packet=1G"),
+            *("--net-buffer-length=1M", "--force"),
+        ]
         if self._client.is_mariadb:
             return [*options, *(["--dump-history"] if self.history else [])]
         return [*options, "--set-gtid-purged=OFF", "--no-tablespaces", *(
@@ -185,7 +184,8 @@ class RowReader:
                 named = True
         if not named:
             raise DatabaseError(
-                f"{self._client.program} failed while reading {splitter.at}: {error.what}", "See the server's error log."
+                f"{self._client.program} failed while reading {splitter.at}: {error.what}",
+                "See the server's error log.",
             ) from error
 
     def _blame(self, text: str, jobs: Sequence[Job]) -> None:
@@ -206,9 +206,6 @@ class RowReader:
         now = time.monotonic()
         self.clock[database] = self.clock.get(database, 0.0) + now - started
         return now
-
-
-
 
 
 def _named(jobs: Sequence[Job]) -> str:

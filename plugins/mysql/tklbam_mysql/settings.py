@@ -82,7 +82,8 @@ def candidates(options: Mapping[str, str]) -> Iterator[Settings]:
     unknown = sorted(set(options) - OPTIONS)
     if unknown:
         raise ConfigError(
-            f"unknown option mysql:{unknown[0]}", f"Known are {', '.join(sorted(OPTIONS))} (database-option mysql:KEY=…)."
+            f"unknown option mysql:{unknown[0]}",
+            f"Known are {', '.join(sorted(OPTIONS))} (database-option mysql:KEY=…).",
         )
     said = _from_options(options)
     if said is not None:
@@ -118,7 +119,9 @@ def _password(path: str) -> str:
     try:
         return Path(path).read_text().split("\n", 1)[0]
     except OSError as error:
-        raise ConfigError(f"mysql:password-file {path} can't be read: {error.strerror}", "Its first line is used.") from error
+        raise ConfigError(
+            f"mysql:password-file {path} can't be read: {error.strerror}", "Its first line is used."
+        ) from error
 
 
 def _settings(origin: str, values: Mapping[str, str]) -> Settings:
@@ -135,8 +138,13 @@ def _settings(origin: str, values: Mapping[str, str]) -> Settings:
         socket = ""
     ssl = tuple((key, values[key]) for key in ("ssl-ca", "ssl-cert", "ssl-key") if values.get(key))
     made = Settings(
-        origin=origin, host=host, port=int(port), socket=socket, user=values.get("user", ""),
-        password=values.get("password", ""), ssl=ssl,
+        origin=origin,
+        host=host,
+        port=int(port),
+        socket=socket,
+        user=values.get("user", ""),
+        password=values.get("password", ""),
+        ssl=ssl,
     )
     return made if made.user else replace(made, user="root" if os.geteuid() == 0 else _own_name())
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .connection import Server, Session, connect, reason
+from .connection import Error, Server, Session, connect, reason
 
 LOCK_WAIT = 10
 """Seconds to wait for the lock before going on without it; longer would hold up the server's users."""
@@ -30,8 +30,6 @@ class Hold:
 @contextlib.contextmanager
 def hold_commits(server: Server) -> Iterator[Hold]:
     """Holds commits until `release`. MariaDB ≥ 10.4 blocks commits alone, others take a global read lock."""
-    import pymysql
-
     session = connect(server.settings)
     hold = Hold(session)
     try:
@@ -41,7 +39,7 @@ def hold_commits(server: Server) -> Iterator[Hold]:
             session.execute("BACKUP STAGE BLOCK_COMMIT")
         else:
             session.execute("FLUSH TABLES WITH READ LOCK")
-    except pymysql.err.Error as error:
+    except Error as error:
         hold.problem = reason(error)
         hold.release()
     try:

@@ -1,0 +1,247 @@
+"""Real MariaDB servers, each with its own data directory, socket and loopback port, stopped by pid."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tklbam_mysql.connection import Server, Session, connect, reach
+from tklbam_mysql.plugin import MysqlPlugin
+
+from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest
+
+ROOT = ["--user=root"] if os.geteuid() == 0 else []
+SMALL = ["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--innodb-buffer-pool-dump-at-shutdown=OFF"]
+
+
+class RealServer:
+    """A MariaDB server of its own under `directory`."""
+
+    def __init__(self, directory: Path, options: tuple[str, ...] = ()) -> None:
+        self.directory = directory
+        self.socket = str(directory / "s")
+        with closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = shutil.which("mariadbd", path=os.environ["PATH"] + ":/usr/sbin")
+        assert program is not None
+        with open(self.directory / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    program, "--no-defaults", f"--datadir={self.directory}/data", f"--socket={self.socket}",
+                    f"--port={self.port}", "--bind-address=127.0.0.1", f"--pid-file={self.directory}/pid",
+                    "--event-scheduler=OFF", "--innodb-flush-log-at-trx-commit=0", *SMALL, *ROOT, *self._options,
+                ],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                self.session().close()
+                return
+            except Exception:  # noqa: BLE001 - whatever it says while it starts
+                assert self._process.poll() is None, (self.directory / "log").read_text()[-3000:]
+                time.sleep(0.05)
+        raise AssertionError((self.directory / "log").read_text()[-3000:])
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {"socket": self.socket, "user": "root"}
+
+    def server(self) -> Server:
+        return reach(self.options)
+
+    def session(self) -> Session:
+        from tklbam_mysql.settings import Settings
+
+        return connect(Settings("the test", socket=self.socket, user="root"))
+
+    def sql(self, text: str, *words: str) -> str:
+        """Runs a script with the vendor's client."""
+        done = subprocess.run(
+            ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root", "--default-character-set=utf8mb4",
+             "--batch", "--skip-column-names", *words],
+            input=text.encode("utf-8", "surrogateescape"), capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    def reset(self) -> None:
+        """Drops everything that tests made."""
+        with self.session() as session:
+            session.execute("SET foreign_key_checks=0")
+            for (name,) in session.texts("SHOW DATABASES"):
+                if name not in ("mysql", "information_schema", "performance_schema", "sys"):
+                    session.execute(f"DROP DATABASE `{str(name).replace('`', '``')}`")
+            for user, host, role in session.texts("SELECT User, Host, is_role FROM mysql.user"):
+                if role == "Y":
+                    session.execute(f"DROP ROLE `{user}`")
+                elif user not in ("root", "mariadb.sys"):
+                    session.execute(f"DROP USER `{user}`@`{host}`")
+
+    def vendor_dump(self, *databases: str) -> str:
+        """What mariadb-dump says of these databases, all in; `--hex-blob` so that it is text."""
+        done = subprocess.run(
+            ["mariadb-dump", "--no-defaults", f"--socket={self.socket}", "--user=root", "--skip-dump-date", "--routines",
+             "--events", "--hex-blob", "--dump-history", "--order-by-primary", "--single-transaction", "--databases",
+             *databases],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    def checksums(self, database: str) -> dict[str, str]:
+        with self.session() as session:
+            names = session.texts(
+                "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE','SYSTEM VERSIONED') "
+                f"AND TABLE_SCHEMA='{database}' AND ENGINE NOT LIKE 'MRG%'"
+            )
+            quoted = [str(name).replace("`", "``") for (name,) in names]
+            return {name: str(session.value_at(f"CHECKSUM TABLE `{database}`.`{name}`", 1)) for name in quoted}
+
+    def state(self) -> str:
+        """Everything that people could see: all databases and accounts, as text to compare."""
+        with self.session() as session:
+            databases = sorted(
+                str(row[0])
+                for row in session.texts("SHOW DATABASES")
+                if row[0] not in ("mysql", "information_schema", "performance_schema", "sys")
+            )
+            rows = session.texts("SELECT User, Host, is_role FROM mysql.user ORDER BY 1, 2")
+            grants = []
+            for user, host, role in rows:
+                name = f"`{user}`" if role == "Y" else f"`{user}`@`{host}`"
+                if role != "Y":
+                    grants += session.texts(f"SHOW CREATE USER {name}")
+                grants += sorted(session.texts(f"SHOW GRANTS FOR {name}"))
+        dump = self.vendor_dump(*databases) if databases else ""
+        return "\n".join([*databases, *(str(grant) for grant in grants), dump])
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Path]:
+    if shutil.which("mariadb-install-db") is None:
+        pytest.skip("mariadb-server is not installed")
+    directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
+    subprocess.run(
+        ["mariadb-install-db", "--no-defaults", f"--datadir={directory}/data", "--skip-test-db",
+         "--auth-root-authentication-method=normal", *SMALL, *ROOT],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    yield directory / "data"
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def new_server(template: Path) -> Iterator[Callable[..., RealServer]]:
+    """Makes a running server from the template, with more options of mariadbd's."""
+    made: list[RealServer] = []
+
+    def make(*options: str) -> RealServer:
+        directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
+        shutil.copytree(template, directory / "data")
+        made.append(RealServer(directory, options))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop(signal.SIGKILL)
+        shutil.rmtree(server.directory)
+
+
+@pytest.fixture(scope="session")
+def _source(new_server: Callable[..., RealServer]) -> RealServer:
+    return new_server()
+
+
+@pytest.fixture(scope="session")
+def _target(new_server: Callable[..., RealServer]) -> RealServer:
+    return new_server()
+
+
+@pytest.fixture
+def source(_source: RealServer) -> RealServer:
+    """A server with nothing in it."""
+    _source.reset()
+    return _source
+
+
+@pytest.fixture
+def target(_target: RealServer) -> RealServer:
+    """Another server with nothing in it."""
+    _target.reset()
+    return _target
+
+
+def limits(*words: str) -> Limits:
+    return Limits.parse(words, "mysql", prefixed=False, always={"mysql"})
+
+
+def dump(server: RealServer, extras: Path, *words: str, **more: str) -> DatabaseReport:
+    report = MysqlPlugin().tklbam_database_dump(
+        DumpRequest(extras=extras, limits=limits(*words), options=server.options | more)
+    )
+    assert report is not None
+    return report
+
+
+def restore(
+    server: RealServer, extras: Path, *words: str, rollback: Path | None = None, simulate: bool = False
+) -> DatabaseReport:
+    report = MysqlPlugin().tklbam_database_restore(
+        RestoreRequest(
+            extras=extras, limits=limits(*words), rollback=rollback, options=server.options, simulate=simulate
+        )
+    )
+    assert report is not None
+    return report
+
+
+def roll_back(server: RealServer, rollback: Path) -> DatabaseReport | None:
+    return MysqlPlugin().tklbam_database_rollback(RollbackRequest(rollback=rollback, options=server.options))
+
+
+class Tools:
+    """What the tests do with servers, as one fixture (test modules are not importable from each other)."""
+
+    dump = staticmethod(dump)
+    restore = staticmethod(restore)
+    roll_back = staticmethod(roll_back)
+    limits = staticmethod(limits)
+
+    @staticmethod
+    def without_volatile(text: str) -> str:
+        """A vendor dump without what differs between servers holding the same: host names and sandbox lines."""
+        return re.sub(r"^-- Host: .*$", "", text, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def tools() -> Tools:
+    return Tools()
+
+
+@pytest.fixture
+def fidelity() -> str:
+    """A script that makes databases which use everything."""
+    return (Path(__file__).parent / "fidelity.sql").read_text()

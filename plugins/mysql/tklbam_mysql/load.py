@@ -1,0 +1,180 @@
+"""Rows into a table: one LOAD DATA fed from all its files, or multi-row inserts where the server forbids that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tklbam_core.api import DatabaseError
+
+from .connection import Error, Session, code, reason
+from .layout import TableFile
+from .names import qualified, quote
+
+BATCH = 1 << 20
+NO_LOCAL = frozenset({1148, 2068, 3948, 4166})
+ENUM_TRUNCATED = 1265
+SETTINGS = (
+    "SET foreign_key_checks=0, unique_checks=0, time_zone='+00:00', "
+    "sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_DIR_IN_CREATE'",
+)
+OPTIONAL_SETTINGS = (
+    "SET check_constraint_checks=0",
+    "SET innodb_strict_mode=0",
+    "SET max_statement_time=0",
+    "SET sql_log_off=1",
+)
+_ENUM = re.compile(r"^  (`(?:[^`]|``)*`) (?:enum|set)\(", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of one table's rows."""
+
+    rows: int
+    warnings: list[str] = field(default_factory=list)
+
+
+def prepare(session: Session) -> None:
+    """Settings under which rows go in as they came out, and fast."""
+    for statement in SETTINGS:
+        session.execute(statement)
+    for statement in OPTIONAL_SETTINGS:
+        with contextlib.suppress(Error):  # not every server has the variable
+            session.execute(statement)
+
+
+def load_rows(
+    session: Session, database: str, table: str, statement: str, info: TableFile, files: Sequence[Path],
+    tell: Callable[[int], None],
+) -> Loaded:  # fmt: skip
+    """Loads the rows of `files` into an empty table made by `statement`; `tell` is told bytes as they go.
+
+    Raises DatabaseError when fewer rows arrived than the files hold, `Error` when the server refuses.
+    """
+    if not info.columns:  # version 1
+        start = f"INSERT INTO {qualified(database, table)} VALUES (".encode("utf-8", "surrogateescape")
+        return _checked(*insert_lines(session, start, files, tell), statement, info)
+    if info.versioned:
+        session.execute("SET system_versioning_insert_history=1")
+    try:
+        count, warnings = _bulk(session, database, table, info, files, tell)
+    except Error as error:
+        if code(error) not in NO_LOCAL:
+            raise
+        count, warnings = _inserts(session, database, table, info, files, tell)
+    finally:
+        if info.versioned:
+            with contextlib.suppress(Error):
+                session.execute("SET system_versioning_insert_history=0")
+    return _checked(count, warnings, statement, info)
+
+
+def _checked(count: int, warnings: list[tuple[int, str]], statement: str, info: TableFile) -> Loaded:
+    enums = {name.strip("`") for name in _ENUM.findall(statement)}
+    loaded = Loaded(count, _notable(warnings, enums))
+    if info.rows is not None and count != info.rows:
+        said = f" ({loaded.warnings[0]})" if loaded.warnings else ""
+        raise DatabaseError(f"{count} of {info.rows} rows could be loaded{said}", "See the server's error log.")
+    return loaded
+
+
+def _notable(warnings: list[tuple[int, str]], enums: set[str]) -> list[str]:
+    """Warnings that mean a value changed. The empty value of an ENUM always draws one, and doesn't."""
+    notable = []
+    for number, message in warnings:
+        if number == ENUM_TRUNCATED and any(f"'{name}'" in message for name in enums):
+            continue
+        notable.append(f"{message} ({number})")
+    return notable
+
+
+def _bulk(
+    session: Session, database: str, table: str, info: TableFile, files: Sequence[Path], tell: Callable[[int], None]
+) -> tuple[int, list[tuple[int, str]]]:
+    targets, assignments = [], []
+    for number, name in enumerate(info.columns):
+        if name in info.generated:
+            targets.append("@unused")
+        elif name in info.hex:
+            targets.append(f"@v{number}")
+            assignments.append(f"{quote(name)}=UNHEX(SUBSTR(@v{number}, 3))")
+        elif name in info.json:
+            targets.append(f"@v{number}")
+            assignments.append(f"{quote(name)}=CONVERT(@v{number} USING utf8mb4)")
+        else:
+            targets.append(quote(name))
+    with _pipe_of(files, tell) as source:
+        session.execute(
+            f"LOAD DATA LOCAL INFILE '{source}' INTO TABLE {qualified(database, table)} CHARACTER SET utf8mb4 "
+            "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\'' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' "
+            f"({', '.join(targets)})" + (f" SET {', '.join(assignments)}" if assignments else "")
+        )
+        count = session.affected
+    return count, _warnings(session)
+
+
+@contextlib.contextmanager
+def _pipe_of(files: Sequence[Path], tell: Callable[[int], None]) -> Iterator[str]:
+    """A name under which the content of all files can be read once, in order."""
+    reading, writing = os.pipe()
+    feeder = threading.Thread(target=_feed, args=(files, writing, tell), daemon=True)
+    feeder.start()
+    try:
+        yield f"/dev/fd/{reading}"
+    finally:
+        os.close(reading)  # a feeder that nobody reads from any more ends with a broken pipe
+        feeder.join()
+
+
+def _feed(files: Sequence[Path], writing: int, tell: Callable[[int], None]) -> None:
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb", buffering=0) as pipe:
+        for path in files:
+            with open(path, "rb", buffering=0) as file:
+                while block := file.read(BATCH):
+                    view = memoryview(block)
+                    while view:
+                        view = view[pipe.write(view) :]
+                    tell(len(block))
+
+
+def _warnings(session: Session) -> list[tuple[int, str]]:
+    if not session.warning_count:
+        return []
+    return [(int(row[1]), str(row[2])) for row in session.rows("SHOW WARNINGS LIMIT 20") if row[0] != "Note"]
+
+
+def _inserts(
+    session: Session, database: str, table: str, info: TableFile, files: Sequence[Path], tell: Callable[[int], None]
+) -> tuple[int, list[tuple[int, str]]]:
+    names = ", ".join(quote(name) for name in info.columns)
+    start = f"INSERT INTO {qualified(database, table)} ({names}) VALUES (".encode("utf-8", "surrogateescape")
+    return insert_lines(session, start, files, tell)
+
+
+def insert_lines(
+    session: Session, start: bytes, files: Sequence[Path], tell: Callable[[int], None]
+) -> tuple[int, list[tuple[int, str]]]:
+    """Lines of rows as inserts of about a megabyte, each its own transaction."""
+    count = 0
+    warnings: list[tuple[int, str]] = []
+    for path in files:
+        with open(path, "rb") as file:
+            while lines := file.readlines(BATCH):
+                block = b"".join(lines).removesuffix(b"\n")
+                session.execute(start + block.replace(b"\n", b"),(") + b")")
+                count += session.affected
+                if session.warning_count and len(warnings) < 20:
+                    warnings += _warnings(session)
+                tell(len(block))
+    return count, warnings
+
+
+def explain(error: BaseException) -> str:
+    """One line about an error of loading."""
+    return error.what if isinstance(error, DatabaseError) else reason(error)
