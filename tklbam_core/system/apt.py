@@ -83,6 +83,12 @@ def pinned(host: Host) -> Iterator[tuple[str, ...]]:
         yield ("-o", f"Dir::Etc::Preferences={name}", "--no-remove")
 
 
+def discard_pins(host: Host) -> None:
+    """Takes away the preferences that a killed run left in a root."""
+    if not host.is_live:
+        inside(host.root, _PINS).unlink(missing_ok=True)
+
+
 def query(host: Host, argv: Sequence[str]) -> Completed:
     """Runs a program of the host's system that prints little, whatever its exit status."""
     return run(command(host, list(argv)), env=environment(host), check=False)

@@ -14,9 +14,9 @@ from ..api.errors import FormatError, TklbamError
 from ..api.files import atomic_write
 from ..api.progress import Progress, ProgressEvent, silent
 from ..host import Host
-from .apt import LOCK_TIMEOUT, last_error, query, unusable_reason
+from .apt import LOCK_TIMEOUT, discard_pins, last_error, query, unusable_reason
 from .apt_install import apt_options, dpkg_force
-from .chroot import prepared
+from .chroot import has_leftovers, prepared
 from .dpkg import EXTENDED_STATES, Package, has_dpkg, packages
 from .rooted import inside
 
@@ -99,12 +99,15 @@ def rollback(
     (seconds), and what it left half-way is finished or purged. Versions that were changed or removed come back where
     apt still has them; everything that could not be done is in the report's `problems`.
     """
-    now = snapshot(host)
-    if not has_dpkg(host.root) or (now == before and not _is_prepared(host)):
+    if not has_dpkg(host.root):
         return RollbackReport()
+    discard_pins(host)
+    now = snapshot(host)
     reason = unusable_reason(host)
+    if now == before and (reason is not None or not has_leftovers(host)):
+        return RollbackReport()
     if reason is not None:
-        return RollbackReport(problems=() if now == before else (reason,))
+        return RollbackReport(problems=(reason,))
     with prepared(host):
         _wait_for_dpkg(host, lock_timeout)
         now = snapshot(host)
@@ -129,11 +132,6 @@ def rollback(
         tuple(sorted(f"{name}={version}" for name, version in changed.items() if after.installed.get(name) == version)),
         tuple(problems),
     )
-
-
-def _is_prepared(host: Host) -> bool:
-    """Whether a killed run's preparations may still lie in the root."""
-    return not host.is_live and inside(host.root, "usr/sbin/policy-rc.d").exists()
 
 
 def _half_way(host: Host, before: Snapshot) -> list[Package]:

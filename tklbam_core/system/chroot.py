@@ -86,5 +86,11 @@ def prepared(host: Host) -> Iterator[None]:
             resolver.unlink()
 
 
+def has_leftovers(host: Host) -> bool:
+    """Whether a killed run's preparations still lie in the root; the next `prepared` takes them away."""
+    policy = inside(host.root, _POLICY)
+    return not host.is_live and policy.is_file() and _MARK in policy.read_bytes()
+
+
 def _may_unshare() -> bool:
     return run([*_UNSHARE, "true"], check=False).status == 0

@@ -37,7 +37,9 @@ MACHINE_PACKAGES = (
     "initramfs-tools*",
     "dracut*",
     # boot loaders
-    "grub*",
+    "grub",
+    "grub-*",
+    "grub2*",
     "shim-signed*",
     "shim-unsigned",
     "shim-helpers*",
