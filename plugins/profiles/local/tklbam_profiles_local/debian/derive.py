@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from .services import rc_links, unit_links
 from .system import System
 
 _CHUNK = 1 << 18
+_GLOB = re.compile(rb"[*?[]")
 DIGEST_BYTES = 16  # as an index has them (docs/formats/dirindex.md)
 
 
@@ -116,8 +118,7 @@ def expectations(root: Path, rules: PathRules, derived: Derived) -> tuple[Expect
 
 def _covered(rules: PathRules) -> Callable[[bytes], bool]:
     """Most packaged paths are outside of all scanned ones: those are told by their beginnings, which is faster."""
-    tops = tuple(rule.path.split(b"/")[1] for rule in rules.rules if rule.include)
-    beginnings = tuple(b"/" + top for top in tops)
+    beginnings = tuple(_GLOB.split(rule.path)[0] for rule in rules.rules if rule.include)
 
     def covered(path: bytes) -> bool:
         return path.startswith(beginnings) and rules.includes(path)
