@@ -37,7 +37,10 @@ def dump_databases(context: Context, extras: Path, limits: Sequence[str]) -> Dat
             progress=context.progress,
         )
 
-    return _ask_each(context, "tklbam_database_dump", request, "was not dumped")
+    outcome = _ask_each(context, "tklbam_database_dump", request, "was not dumped")
+    # A plugin that can't be used may have had databases to dump.
+    outcome.missing += [str(problem) for problem in context.plugins.problems if problem.plugin.startswith("databases:")]
+    return outcome
 
 
 def restore_databases(
@@ -114,7 +117,6 @@ def _ask_each(
         for failure in report.failures:
             name = failure.database + (f"/{failure.table}" if failure.table else "")
             outcome.missing.append(f"{plugin.name}:{name} {failed}: {failure.reason}")
-    outcome.missing += [str(problem) for problem in context.plugins.problems if problem.plugin.startswith("databases:")]
     return outcome
 
 

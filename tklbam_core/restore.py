@@ -17,7 +17,7 @@ from .api.files import atomic_write
 from .api.models import LifecycleEvent
 from .context import Context
 from .databases import DatabaseOutcome, restore_databases
-from .delta.apply import delete, fix_attributes, fix_stats
+from .delta.apply import delete, fix_stats
 from .delta.carry import CarryReader
 from .delta.metadata import IdMaps
 from .delta.place import Overlay, place_overlay
@@ -263,7 +263,7 @@ def put_files(
     context: Context,
     summary: RestoreSummary,
 ) -> None:
-    """Overlay, then owners and modes, then attributes, then deletions."""
+    """Overlay, then owners, modes and attributes, then deletions."""
     assert plan.delta is not None
     root, takes = context.host.root, plan.filter.takes
     carry = CarryReader(extras)
@@ -278,10 +278,9 @@ def put_files(
         progress=context.progress,
     )
     fixed = fix_stats(plan.delta, root, maps=maps, takes=takes, carry=carry)
-    attributes = fix_attributes(root, carry, maps=maps, takes=takes)
     deleted = delete(plan.delta, root, takes=takes)
     summary.placed, summary.fixed, summary.deleted = placed.done, fixed.done, deleted.done
-    for report in (placed, fixed, attributes, deleted):
+    for report in (placed, fixed, deleted):
         summary.missing += map(str, report.problems)
 
 

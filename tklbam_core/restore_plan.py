@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .context import Context
 from .databases import DatabaseOutcome, restore_databases
+from .delta.carry import CarryReader
 from .delta.coherent import USER_DATABASES, Delta
 from .delta.model import Change
 from .delta.rules import PathRules
@@ -84,7 +85,7 @@ def make_plan(
     host = context.host
     plan = RestorePlan(conf=conf, filter=path_filter(host, limits), needed=conf.size)
     if not skip_files and (extras / "fsdelta").exists():
-        plan.delta = Delta(extras / "fsdelta")
+        plan.delta = Delta(extras / "fsdelta", CarryReader(extras))
         count_paths(plan, host.root)
         old = read_backup_users(extras, None)
         plan.users = merge(old, userdb_io.read_host(host)) if old is not None else None
@@ -115,7 +116,7 @@ def count_paths(plan: RestorePlan, root: Path) -> None:
         for change in plan.changes():
             if change.kind == "d":
                 plan.deletes += 1
-            elif change.kind == "s":
+            elif change.kind in "sa":
                 plan.stats += 1
             else:
                 plan.overlay += 1

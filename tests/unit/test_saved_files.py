@@ -448,3 +448,16 @@ def test_a_missing_regular_file_that_only_changed_mode_is_not_removed_later(tmp_
     (bench.root / "file").write_text("installed meanwhile")
     SavedFiles(bench.area, bench.root).restore()
     assert (bench.root / "file").exists()
+
+
+def test_several_files_in_directories_that_were_not_there_go_with_them(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "var").mkdir(parents=True)
+    before = snapshot(root)
+    names = ("var/www/html/a", "var/www/html/b", "var/www/z/y/x", "var/www/z/y2")
+    SavedFiles(tmp_path / "area", root).save(Change("o", b"/" + name.encode()) for name in names)
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("restored")
+    assert SavedFiles(tmp_path / "area", root).restore().problems == []
+    assert snapshot(root) == before

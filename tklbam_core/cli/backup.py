@@ -143,8 +143,9 @@ def show(summary: BackupSummary, order: BackupOrder, output: Output) -> None:
         output.warn(f"not in the backup: {missing}")
     for stored in summary.stored:
         result = stored.result
+        kind = "a full" if result.session.kind == "full" else "an incremental"
         output.note(
-            f"Stored {'a full' if result.session.kind == 'full' else 'an incremental'} session at {stored.address}: {megabytes(result.session.size)}, "
+            f"Stored {kind} session at {stored.address}: {megabytes(result.session.size)}, "
             f"{result.new_files} new, {result.changed_files} changed, {result.deleted_files} deleted, "
             f"in {result.seconds:.0f} s" + ("; every volume is there." if stored.verified else ".")
         )

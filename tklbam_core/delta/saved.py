@@ -219,11 +219,13 @@ class _Saver:
                 self._add_whole(Change("o", directory), place, status)
 
     def _add_absent(self, directory: bytes) -> None:
-        while self._absent and not (directory + b"/").startswith(self._absent[-1] + b"/"):
+        # Each file below the same missing directories names them all again, from the top.
+        if directory in self._absent:
+            return
+        while self._absent and not directory.startswith(self._absent[-1] + b"/"):
             self._absent.pop()
-        if not self._absent or self._absent[-1] != directory:
-            self._absent.append(directory)
-            self._write(Saved(directory, "absent"))
+        self._absent.append(directory)
+        self._write(Saved(directory, "absent"))
 
     def _add_parent(self, path: bytes, directory: Directory) -> None:
         parent = parent_of(path)
