@@ -221,6 +221,7 @@ def test_every_truncation_is_an_error(format: int) -> None:
         (16, 8, 0, 1),
         (23, 8, 1, 1),
         (20, 1, 255, 1),
+        (20, 8, 1, 1),
         (16, 8, 2, 2),
         (16, 8, 2, 0),
     ],
