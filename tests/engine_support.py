@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from tklbam_storage_local.target import LocalTarget
 
+from tklbam_core.engine.cache import Cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest, WriteRequest, WriteResult
 
@@ -53,6 +55,15 @@ class Lab:
             (self.base / name).mkdir(parents=True)
         (self.extras / "fsdelta").write_text("#tklbam 2\n")
         self.put("etc/hosts", b"127.0.0.1 localhost\n")
+
+    def copy(self, base: Path) -> Lab:
+        """The same, elsewhere; the cache is filed under the address, so it is renamed."""
+        shutil.copytree(self.base, base, symlinks=True)
+        other = _Existing(base)
+        for path in other.cache.iterdir():
+            old, new = Cache(other.cache, self.target.address), Cache(other.cache, other.target.address)
+            path.rename(path.with_name(path.name.replace(old.name, new.name)))
+        return other
 
     @property
     def source(self) -> Path:
@@ -123,3 +134,8 @@ class Lab:
 
     def temporary_files(self) -> list[str]:
         return sorted(os.listdir(self.base / "temp"))
+
+
+class _Existing(Lab):
+    def __post_init__(self) -> None:
+        """Everything is there already."""

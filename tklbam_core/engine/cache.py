@@ -121,16 +121,16 @@ class Cache:
         with atomic_write(self._sizes) as out:
             out.write(json.dumps(dict(sorted(sizes.items())), indent=0).encode())
 
-    def placeholders(self, directory: Path, sets: Iterable[FileSet]) -> None:
-        """Fills an archive directory for a restore: the manifests that are here, and an empty file for each of
+    def fill_for_restore(self, sets: Iterable[FileSet], known: Cache) -> None:
+        """Fills this cache, a new one, for a restore: the manifests that `known` has, and an empty file for each of
         the signatures, which a restore needs by name only, so that they are not downloaded."""
         for found in sets:
-            text = self.manifest_text(found.key)
+            text = known.manifest_text(found.key)
             if text is not None:
-                (directory / text[0]).write_bytes(text[1])
+                (self.directory / text[0]).write_bytes(text[1])
             if found.signatures is not None:
                 stem = found.signatures.name.removesuffix(".gpg").removesuffix(".gz")
-                (directory / f"{stem}.gz").write_bytes(b"")
+                (self.directory / f"{stem}.gz").write_bytes(b"")
 
 
 def _is_plain(name: str) -> bool:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..api.errors import ArchiveError, EngineError, SpaceError, TklbamError, UsageError
+from ..api.errors import EngineError, SpaceError, TklbamError, UsageError
 from ..api.storage import Target
 from . import events, failures
-from .archive import FileSet, SessionKey, as_chain, group
+from .archive import FileSet, SessionKey, as_chain, group, link
 from .cache import Cache, sync_tree
 from .decrypt import Unreadable, read_file
 from .filelist import vanished, write_include_list, write_list
@@ -306,17 +306,20 @@ class DuplicityEngine(Engine):
         restored before it went wrong stays in `destination`.
         """
         cache = self._cache(target)
-        sets, key = self._choose(target, cache, request.time)
+        sets, chain = self._choose(target, cache, request.time)
+        key = chain[-1].key
         destination = request.destination
         destination.mkdir(mode=0o700, parents=True, exist_ok=True)
         if next(destination.iterdir(), None) is not None:
             raise UsageError(f"{destination} is not empty", "Choose an empty directory to restore to.")
-        largest = max((file.size for each in sets for file in each.volumes.values()), default=0)
+        largest = max(file.size for each in chain for file in each.volumes.values())
         volume_size = max(1, -(-largest // (1 << 20)))
         with workspace(self._temp) as place:
-            archive = place.path / "archive"
-            (archive / cache.name).mkdir(mode=0o700, parents=True)
-            cache.placeholders(archive / cache.name, sets)
+            archive = Cache(place.path / "archive", target.address)
+            archive.create()
+            archive.fill_for_restore(sets, cache)
+            for each in chain:
+                self._have_manifest(target, each, archive, request.secret, place)
 
             def build(line: CommandLine) -> list[str]:
                 restore = line.restore(
@@ -329,39 +332,54 @@ class DuplicityEngine(Engine):
                 program=self.program,
                 target=target,
                 workspace=place,
-                archive_dir=archive,
-                name=cache.name,
+                archive_dir=archive.root,
+                name=archive.name,
                 secret=request.secret,
                 volume_size=volume_size,
+                destination=destination,
             )
             account, failure = run_duplicity(job, build, DownloadProgress(request.progress).take)
         if failure is not None:
             raise failures.reading(failure)
         if account.unread:
-            raise ArchiveError(
-                f"{len(account.unread) + account.more_unread} files could not be restored from {target.address}: "
-                f"{account.unread[0]}",
-                "The rest was restored. Restore an earlier state with --time to get those files.",
-            )
+            count = len(account.unread) + account.more_unread
+            raise failures.partly(target, destination, account.unread, count)
 
-    def _choose(self, target: Target, cache: Cache, when: datetime | None) -> tuple[list[FileSet], SessionKey]:
-        """The files of all sessions that are complete, and the session that holds the state wanted."""
+    def _choose(self, target: Target, cache: Cache, when: datetime | None) -> tuple[list[FileSet], list[FileSet]]:
+        """All complete sessions, and the chain up to the one that holds the state wanted."""
         found = survey(target.files(), cache)
-        candidates = sorted([*(each.key for each in found.complete), *found.damaged], key=lambda key: key.end)
+        candidates = [*(each.key for each in (*found.complete, *found.undecided)), *found.damaged]
         if not candidates:
             raise EngineError(f"there is no complete session at {target.address}", "Check the address.")
         wanted = [key for key in candidates if when is None or key.end <= when]
         if not wanted:
-            known = ", ".join(f"{key.end:%Y-%m-%dT%H:%M:%SZ}" for key in candidates)
+            known = ", ".join(f"{key.end:%Y-%m-%dT%H:%M:%SZ}" for key in sorted(candidates, key=lambda key: key.end))
             raise EngineError(f"no session at {target.address} is that old", f"There are: {known}.")
-        key = wanted[-1]
+        key = max(wanted, key=lambda key: key.end)
         if key in found.damaged:
-            raise ArchiveError(
-                f"the {key.kind} session of {key.end:%Y-%m-%dT%H:%M:%SZ} at {target.address} is damaged: "
-                f"{'; '.join(found.damaged[key])}",
-                "Restore an earlier state with --time, or bring the file back from a copy of the target.",
-            )
-        return found.complete, key
+            raise failures.damaged(target, key, found.damaged[key])
+        sets = [*found.complete, *found.undecided]
+        for chain in link(sets):
+            keys = [each.key for each in chain]
+            if key in keys:
+                return sets, chain[: keys.index(key) + 1]
+        raise failures.damaged(target, key, ["a session it builds on is missing or damaged"])
+
+    def _have_manifest(self, target: Target, found: FileSet, cache: Cache, secret: str, place: Workspace) -> None:
+        """Sees to it that the cache has a session's manifest, and that the target has all that it names."""
+        assert found.manifest is not None
+        manifest = cache.manifest(found.key)
+        if manifest is None:
+            with target.read(found.manifest.name) as content:
+                text = read_file(found.manifest.name, content, secret, place)
+            manifest = parse_manifest(text) if isinstance(text, bytes) else None
+            if manifest is None or not isinstance(text, bytes):
+                why = text if isinstance(text, Unreadable) else Unreadable.DAMAGED
+                raise failures.unreadable(target, found.manifest.name, why)
+            cache.put_manifest(found.manifest, text)
+        problems = found.problems(manifest.count)
+        if problems:
+            raise failures.damaged(target, found.key, problems)
 
     # --- prune -------------------------------------------------------------------------------------------------------
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..api.errors import ArchiveError, EngineError, LockedError, SpaceError, TargetError, TklbamError, UnsafePathError
 from ..api.storage import Target
+from .archive import SessionKey
+from .decrypt import Unreadable
 from .events import Record
 
 # Exit statuses and ERROR codes of duplicity (log.py).
@@ -24,13 +27,15 @@ BAD_DATA = re.compile(
     r"GPG Failed|invalid packet|no valid OpenPGP data|decryption failed|unexpected end of data|ReadError|zlib\.error"
     r"|premature eof|mdc_packet|Restarting GPG"
 )
-OUTSIDE = re.compile(r"Security violation|Read-only file system|\[Errno 30\]|Permission denied|\[Errno 13\]|Errno 1\]")
+OUTSIDE = re.compile(
+    r"Security violation|Read-only file system|\[Errno 30\]|Permission denied|\[Errno 13\]|Error creating directory"
+)
 SECRET_REMEDY = "Use the key that belongs to this backup."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A run of duplicity that failed. `temp` and `cache` are the directories it wrote to besides the target."""
+    """A run of duplicity that failed. `temp`, `cache` and, for a restore, `destination` are where it wrote."""
 
     status: int
     errors: tuple[Record, ...]
@@ -38,6 +43,7 @@ class Failure:
     temp: Path
     cache: Path
     target: Target
+    destination: Path | None = None
 
     @property
     def text(self) -> str:
@@ -59,7 +65,10 @@ class Failure:
         if not FULL.search(text) and not self.codes & {NO_FREE_SPACE, BACKEND_NO_SPACE}:
             return None
         local = self.target.local_path()
-        if self.codes & {BACKEND_NO_SPACE} or (local is not None and str(local) in text):
+        if self.destination is not None:
+            fullest = min((self.destination, self.temp), key=free_bytes)
+            place, free = str(fullest), free_bytes(fullest)
+        elif self.codes & {BACKEND_NO_SPACE} or (local is not None and str(local) in text):
             place, free = self.target.address, self.target.free_bytes()
         elif str(self.cache) in text:
             place, free = str(self.cache), free_bytes(self.cache)
@@ -93,11 +102,7 @@ def reading(failure: Failure) -> TklbamError:
     if failure.codes & {PATH_NOT_FOUND, NO_FILES}:
         return EngineError(f"the archive does not hold that path: {failure.reason}", "Check the path and the time.")
     if failure.status == EXCEPTION and OUTSIDE.search(text) and not FULL.search(text):
-        return UnsafePathError(
-            f"the archive at {failure.target.address} tries to write outside the directory it is restored to: "
-            f"{failure.reason}",
-            "Nothing outside was touched. Do not trust this archive.",
-        )
+        return _unsafe(failure.target, failure.reason)
     space = failure._space()
     if space is not None:
         return space
@@ -138,6 +143,44 @@ def _common(failure: Failure) -> TklbamError | None:
             f"{_named(text)} at {failure.target.address} can't be decrypted: {failure.reason}", _OTHER_TIME
         )
     return None
+
+
+def partly(target: Target, destination: Path, unread: Sequence[str], count: int) -> TklbamError:
+    """Why `count` files, of which `unread` names the first, were not restored where the others were."""
+    text = "\n".join(unread)
+    if FULL.search(text) or free_bytes(destination) < 1 << 20:
+        return SpaceError(
+            f"the file system of {destination} is full ({free_bytes(destination)} bytes free)",
+            "Free some space there, or restore to another place.",
+        )
+    if OUTSIDE.search(text):
+        return _unsafe(target, unread[0])
+    return ArchiveError(
+        f"{count} files could not be restored from {target.address}: {unread[0]}",
+        "The rest was restored. Restore an earlier state with --time to get those files.",
+    )
+
+
+def unreadable(target: Target, name: str, why: Unreadable) -> ArchiveError:
+    """Why a small file of the target could not be decrypted."""
+    if why is Unreadable.WRONG_SECRET:
+        return ArchiveError(f"the secret does not open the archive at {target.address}", SECRET_REMEDY)
+    return ArchiveError(f"{name} at {target.address} is damaged", _OTHER_TIME)
+
+
+def damaged(target: Target, key: SessionKey, reasons: Sequence[str]) -> ArchiveError:
+    """What a session lacks that it needs to be restored."""
+    return ArchiveError(
+        f"the {key.kind} session of {key.end:%Y-%m-%dT%H:%M:%SZ} at {target.address} is damaged: {'; '.join(reasons)}",
+        _OTHER_TIME,
+    )
+
+
+def _unsafe(target: Target, reason: str) -> UnsafePathError:
+    return UnsafePathError(
+        f"the archive at {target.address} tries to write outside the directory it is restored to: {reason}",
+        "Nothing outside was touched. Do not trust this archive.",
+    )
 
 
 def _named(text: str) -> str:

@@ -33,6 +33,7 @@ class Job:
     name: str
     secret: str
     volume_size: int
+    destination: Path | None = None
 
 
 def run_duplicity(
@@ -83,6 +84,7 @@ def run_duplicity(
                 temp=job.workspace.path.parent,
                 cache=job.archive_dir,
                 target=job.target,
+                destination=job.destination,
             )
         except OSError as error:
             raise EngineError(f"duplicity can't be run: {error}", "Check the memory and process limits.") from error
