@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +50,17 @@ class ProfileCase:
     unknown: str = "no-such-profile-1"
 
 
+def find_profile(plugins: Iterable[Any], request: ProfileRequest) -> ProfileInfo | None:
+    """Asks plugins for a profile as the core does."""
+    manager = pluggy.PluginManager("tklbam")
+    manager.add_hookspecs(hookspecs)
+    for plugin in plugins:
+        manager.register(plugin)
+    answer = manager.hook.tklbam_profile_find(request=request)
+    assert answer is None or isinstance(answer, ProfileInfo), f"{answer!r} is neither a ProfileInfo nor None"
+    return answer
+
+
 class ProfileContract:
     """Inherit, give it the fixtures `plugin` and `case`."""
 
@@ -60,15 +71,6 @@ class ProfileContract:
     @pytest.fixture
     def case(self) -> ProfileCase:
         raise NotImplementedError("a fixture `case` that returns a ProfileCase")
-
-    def find(self, plugin: Any, request: ProfileRequest) -> ProfileInfo | None:
-        """Asks the plugin as the core does."""
-        manager = pluggy.PluginManager("tklbam")
-        manager.add_hookspecs(hookspecs)
-        manager.register(plugin)
-        answer = manager.hook.tklbam_profile_find(request=request)
-        assert answer is None or isinstance(answer, ProfileInfo), f"{answer!r} is neither a ProfileInfo nor None"
-        return answer
 
     @pytest.fixture
     def request_for(self, case: ProfileCase, tmp_path: Path) -> ProfileRequest:
@@ -81,7 +83,7 @@ class ProfileContract:
     @pytest.fixture
     def found(self, plugin: Any, request_for: ProfileRequest) -> tuple[ProfileInfo, Profile]:
         """The plugin's answer, and the profile it wrote, completed as the core completes it."""
-        info = self.find(plugin, request_for)
+        info = find_profile([plugin], request_for)
         assert info is not None, f"no answer to {request_for.wanted!r}"
         write_identity(request_for.directory, info.profile_id, info.timestamp)
         return info, Profile.load(request_for.directory)
@@ -129,14 +131,14 @@ class ProfileContract:
 
     def test_the_system_stays_as_it_is(self, plugin: Any, request_for: ProfileRequest, case: ProfileCase) -> None:
         before = list(_state(case.root))
-        assert self.find(plugin, request_for) is not None
+        assert find_profile([plugin], request_for) is not None
         assert list(_state(case.root)) == before
 
     def test_has_no_answer_for_what_is_not_its_own(
         self, plugin: Any, request_for: ProfileRequest, case: ProfileCase
     ) -> None:
         try:
-            answer = self.find(plugin, replace(request_for, wanted=case.unknown))
+            answer = find_profile([plugin], replace(request_for, wanted=case.unknown))
         except ProfileError:
             return  # a path that is its own to read, and holds no profile
         assert answer is None
@@ -144,8 +146,8 @@ class ProfileContract:
     def test_a_second_answer_is_the_same(self, plugin: Any, request_for: ProfileRequest, tmp_path: Path) -> None:
         again = tmp_path / "contract-again"
         again.mkdir(mode=0o700)
-        first = self.find(plugin, request_for)
-        second = self.find(plugin, replace(request_for, directory=again))
+        first = find_profile([plugin], request_for)
+        second = find_profile([plugin], replace(request_for, directory=again))
         assert first is not None
         assert second is not None
         assert (first.profile_id, first.source) == (second.profile_id, second.source)
@@ -157,11 +159,11 @@ class ProfileContract:
     def test_what_is_in_force_is_not_newer_than_itself(
         self, plugin: Any, request_for: ProfileRequest, tmp_path: Path
     ) -> None:
-        first = self.find(plugin, request_for)
+        first = find_profile([plugin], request_for)
         assert first is not None
         again = tmp_path / "contract-known"
         again.mkdir(mode=0o700)
-        answer = self.find(plugin, replace(request_for, directory=again, known=first.timestamp))
+        answer = find_profile([plugin], replace(request_for, directory=again, known=first.timestamp))
         assert answer is None or answer.timestamp <= first.timestamp
 
 

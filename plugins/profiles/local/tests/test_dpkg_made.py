@@ -40,6 +40,17 @@ def test_an_alternative_that_was_removed_is_seen(alternative, derive):
     assert derive().changes() == {("d", "/etc/alternatives/editor.1")}
 
 
+def test_an_alternative_of_the_administrators_own_is_seen(alternative, derive):
+    state = alternative.place("/var/lib/dpkg/alternatives/editor")
+    state.write_text(state.read_text().replace("/usr/bin/nano\n40", "/opt/ed/ed\n99\n\n/usr/bin/nano\n40"))
+    alternative.write("/opt/ed/ed", "mine")
+    for name, target in (("editor", "/opt/ed/ed"), ("mine", "/opt/ed/ed")):
+        alternative.place(f"/etc/alternatives/{name}").unlink(missing_ok=True)
+        alternative.link(f"/etc/alternatives/{name}", target)
+    alternative.write("/var/lib/dpkg/alternatives/mine", "auto\n/usr/bin/mine\n\n/opt/ed/ed\n10\n\n")
+    assert {("o", "/etc/alternatives/editor"), ("o", "/etc/alternatives/mine")} <= derive().changes()
+
+
 @pytest.fixture
 def service(tree):
     tree.package("tool", {UNIT: "[Service]\n"}, directories=["/etc/systemd/system"])

@@ -114,13 +114,16 @@ def test_a_diverted_file_is_looked_for_where_it_lies(tree, derive):
     assert {b"/etc/tool/data", b"/etc/tool/data.distrib"} <= paths
 
 
-def test_modes_against_a_statoverride_are_seen(tree, derive):
-    tree.package("tool", conffiles={"/etc/tool.conf": "on\n", "/etc/tool.keys": "on\n"})
-    owner = f"#{os.getuid()} #{os.getgid()}"
-    tree.write("/var/lib/dpkg/statoverride", f"{owner} 640 /etc/tool.conf\n{owner} 600 /etc/tool.keys\n")
+@pytest.mark.root
+def test_modes_and_owners_set_with_statoverride_are_stored(tree, derive):
+    tree.package("tool", conffiles={"/etc/tool.conf": "on\n", "/etc/tool.keys": "on\n"}, directories=["/etc/tool.d"])
+    overrides = ("root root 640 /etc/tool.conf", "root #33 755 /etc/tool.d", "root root 644 /etc/tool.keys")
+    tree.write("/var/lib/dpkg/statoverride", "".join(f"{line}\n" for line in overrides))
     tree.place("/etc/tool.conf").chmod(0o640)
     tree.place("/etc/tool.keys").chmod(0o644)
-    assert derive().changes() == {("s", "/etc/tool.keys")}
+    tree.place("/etc/tool.d").chmod(0o755)
+    os.chown(tree.place("/etc/tool.d"), 0, 33)
+    assert derive().changes() == {("s", "/etc/tool.conf"), ("s", "/etc/tool.d")}
 
 
 def test_what_dpkg_was_told_not_to_unpack_is_not_missed(tree, derive):

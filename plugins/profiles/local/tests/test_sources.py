@@ -9,14 +9,12 @@ import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pluggy
 import pytest
 from tklbam_profiles_local.sources import ArchiveProfile, CustomProfile, DpkgProfile, EmptyProfile
 
-from tklbam_core import hookspecs
 from tklbam_core.api import ProfileError, ProfileRequest
 from tklbam_core.api.profiles import Profile, read_index
-from tklbam_core.testing.profiles import ProfileCase, ProfileContract
+from tklbam_core.testing.profiles import ProfileCase, ProfileContract, find_profile
 
 CONF = b"/etc /srv -/srv/tmp\n"
 V1_INDEX = (
@@ -31,16 +29,13 @@ FOLDER = "var/lib/tklbam/profiles"
 @pytest.fixture
 def ask(tmp_path):
     """Asks all four sources as the core does."""
-    manager = pluggy.PluginManager("tklbam")
-    manager.add_hookspecs(hookspecs)
-    for source in (EmptyProfile, DpkgProfile, CustomProfile, ArchiveProfile):
-        manager.register(source())
+    sources = [source() for source in (EmptyProfile, DpkgProfile, CustomProfile, ArchiveProfile)]
 
     def asked(root, wanted, profile_id="debian-12", known=None):
         directory = tmp_path / "found"
         directory.mkdir()
         request = ProfileRequest(wanted=wanted, profile_id=profile_id, directory=directory, root=root, known=known)
-        info = manager.hook.tklbam_profile_find(request=request)
+        info = find_profile(sources, request)
         return info, Profile.load(directory) if info else None
 
     return asked

@@ -22,7 +22,7 @@ class Choice:
 
 
 def alternative_links(system: System) -> Iterator[Expected]:
-    """The links as they would be with every alternative in automatic mode.
+    """The links as they would be with every alternative in automatic mode, with the choices that packages brought.
 
     One that the administrator chose by hand differs from them, and so is a change; one chosen by hand that is the best
     anyway is none.
@@ -32,6 +32,7 @@ def alternative_links(system: System) -> Iterator[Expected]:
         if state is None:
             continue
         links, choices = _parsed(name, state)
+        choices = [choice for choice in choices if choice.path in system.owned]
         if not choices:
             continue
         best = max(choices, key=lambda choice: choice.priority)
@@ -40,6 +41,13 @@ def alternative_links(system: System) -> Iterator[Expected]:
                 continue
             yield link(DIRECTORY + entry, target, required=True)
             yield link(place, DIRECTORY + entry, required=True)
+
+
+def choice_paths(system: System) -> Iterator[bytes]:
+    """All that alternatives can lead to."""
+    for name in system.names(STATE):
+        for choice in _parsed(name, system.read(STATE + b"/" + name) or b"")[1]:
+            yield choice.path
 
 
 def _parsed(name: bytes, state: bytes) -> tuple[list[tuple[bytes, bytes]], list[Choice]]:

@@ -28,13 +28,13 @@ from tklbam_core.api.profiles import (
     write_packages,
 )
 
-from .alternatives import alternative_links
+from .alternatives import alternative_links, choice_paths
 from .base import base_packages
 from .certificates import certificate_files
 from .enabled import apache_links, nginx_links, php_links
-from .expected import Expectations, Expected, Owner
+from .expected import Expectations, Expected
 from .made import apparmor_places, login_shells, made_files, table, ucf_files, ucf_sums
-from .packaged import owners, read_packaged
+from .packaged import overridden, read_packaged
 from .pam import pam_files
 from .services import rc_links, unit_links
 from .system import System
@@ -64,11 +64,11 @@ def derive_profile(root: Path, conf: bytes, out: Path, progress: Progress = sile
     """
     derived = Derived()
     rules = PathRules.from_text(conf, CONF).resolve(root)
-    expected, enforced = expectations(root, rules, derived)
+    expected, set_apart = expectations(root, rules, derived), overridden(root)
     walk = Walk(root, rules, skip=(), report=derived.report)
     told = Told(progress)
     with IndexWriter(out / INDEX) as index, ProfileAttributesWriter(out / ATTRIBUTES, root) as attributes:
-        for entry in _with_absent(_pristine(walk, expected, enforced), _absent(walk, expected)):
+        for entry in _with_absent(_pristine(walk, expected, set_apart), _absent(walk, expected)):
             index.add(entry)
             if entry.ctime is None:
                 derived.absent += 1
@@ -84,15 +84,17 @@ def derive_profile(root: Path, conf: bytes, out: Path, progress: Progress = sile
     return derived
 
 
-def expectations(root: Path, rules: PathRules, derived: Derived) -> tuple[Expectations, dict[bytes, Owner]]:
-    """What every path below the scanned ones would be if nobody had changed it, and the owners dpkg enforces."""
+def expectations(root: Path, rules: PathRules, derived: Derived) -> Expectations:
+    """What every path below the scanned ones would be if nobody had changed it."""
     rows = table()
-    ucf = ucf_sums(System(root))
+    bare = System(root)
+    ucf = ucf_sums(bare)
     packaged = read_packaged(
         root,
         _covered(rules),
         templates=[row.template for row in rows if row.template],
         sums=ucf.values(),
+        choices=choice_paths(bare),
     )
     derived.packages, derived.unclean = packaged.packages, packaged.unclean
     system = packaged.system(root)
@@ -113,7 +115,7 @@ def expectations(root: Path, rules: PathRules, derived: Derived) -> tuple[Expect
         apparmor_places,
     ):
         expected.add(recognise(system))
-    return expected, owners(root, system)
+    return expected
 
 
 def _covered(rules: PathRules) -> Callable[[bytes], bool]:
@@ -126,7 +128,7 @@ def _covered(rules: PathRules) -> Callable[[bytes], bool]:
     return covered
 
 
-def _pristine(walk: Walk, expected: Expectations, enforced: dict[bytes, Owner]) -> Iterator[Entry]:
+def _pristine(walk: Walk, expected: Expectations, set_apart: frozenset[bytes]) -> Iterator[Entry]:
     """The entries of the walk that are what they would be."""
     for path, status, _ in walk:
         states = expected.of(path)
@@ -141,8 +143,7 @@ def _pristine(walk: Walk, expected: Expectations, enforced: dict[bytes, Owner]) 
             walk.report.problem(path, error)
             continue
         if entry is not None:
-            owner = enforced.get(path)
-            yield entry if owner is None else _owned(entry, owner)
+            yield _without_override(entry) if path in set_apart else entry
 
 
 def _judged(place: bytes, path: bytes, status: os.stat_result, states: tuple[Expected, ...]) -> Entry | None:
@@ -171,8 +172,11 @@ def _read(place: bytes) -> tuple[os.stat_result, bytes, str]:
     return status, md5.hexdigest().encode(), digest.hexdigest()
 
 
-def _owned(entry: Entry, owner: Owner) -> Entry:
-    return entry._replace(mode=stat.S_IFMT(entry.mode) | owner.mode, uid=owner.uid, gid=owner.gid)
+def _without_override(entry: Entry) -> Entry:
+    """The entry with the owner and mode that packages give: so what was set with dpkg-statoverride is stored, for by
+    whom it was set dpkg does not say."""
+    executable = stat.S_ISDIR(entry.mode) or entry.mode & 0o111
+    return entry._replace(mode=stat.S_IFMT(entry.mode) | (0o755 if executable else 0o644), uid=0, gid=0)
 
 
 def _absent(walk: Walk, expected: Expectations) -> list[Entry]:

@@ -9,14 +9,6 @@ from typing import Literal, NamedTuple
 Kind = Literal["file", "link", "directory"]
 
 
-class Owner(NamedTuple):
-    """The mode (permission bits), uid and gid that dpkg enforces for a path (dpkg-statoverride)."""
-
-    mode: int
-    uid: int
-    gid: int
-
-
 class Expected(NamedTuple):
     """One pristine state of a path; a path may have several.
 

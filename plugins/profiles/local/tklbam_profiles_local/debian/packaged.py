@@ -20,7 +20,7 @@ from tklbam_core.api.profiles import (
     stat_overrides,
 )
 
-from .expected import Expected, Owner, directory, file, link
+from .expected import Expected, directory, file, link
 from .system import System
 
 # Recognisers ask about packaged files in these places, which are not scanned themselves.
@@ -31,6 +31,7 @@ ASKED = (
     b"/usr/share/pam/",
     b"/usr/share/pam-configs/",
 )
+MERGED = (b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/")
 UNKNOWN = b"unknown"
 """In place of the MD5 of a file whose content dpkg does not know; nothing matches it."""
 
@@ -51,9 +52,15 @@ class Packaged:
 
 
 def read_packaged(
-    root: Path, covers: Callable[[bytes], bool], *, templates: Iterable[bytes], sums: Iterable[bytes]
+    root: Path,
+    covers: Callable[[bytes], bool],
+    *,
+    templates: Iterable[bytes],
+    sums: Iterable[bytes],
+    choices: Iterable[bytes],
 ) -> Packaged:
-    """Reads dpkg's records for the paths that `covers` takes, and the few others that recognisers ask about.
+    """Reads dpkg's records for the paths that `covers` takes, and the few others that recognisers ask about: content of
+    `templates`, owners of files with these `sums` (MD5), and of `choices`.
 
     Memory follows the number of packaged files below the scanned paths (a few thousand), not of all files.
     Raises FormatError for a damaged status file.
@@ -62,6 +69,7 @@ def read_packaged(
     versions = installed(root)
     found.packages = len(versions)
     wanted_paths, wanted_sums = frozenset(templates), frozenset(sums)
+    asked = {canonical(path): path for path in choices}
     moved = _Moved(diversions(root))
     left_out = _LeftOut(root)
     files: set[bytes] = set()
@@ -95,6 +103,8 @@ def read_packaged(
         covered = covers(path)
         if covered or path.startswith(ASKED):
             found.owned.add(path)
+        if (choice := asked.get(canonical(path))) is not None:
+            found.owned.add(choice)
         if covered and path not in files:
             others.append((package, path))
     found.states += _directories_and_links(root, others)
@@ -178,21 +188,11 @@ class _LeftOut:
         return verdict
 
 
-def owners(root: Path, system: System) -> dict[bytes, Owner]:
-    """The modes and owners that dpkg enforces, by path; one of an unknown user or group is passed over."""
-    users, groups = _ids(system.read(b"/etc/passwd")), _ids(system.read(b"/etc/group"))
-    enforced = {}
-    for override in stat_overrides(root):
-        uid, gid = _id(users, override.user), _id(groups, override.group)
-        if uid is not None and gid is not None:
-            enforced[override.path] = Owner(override.mode, uid, gid)
-    return enforced
+def overridden(root: Path) -> frozenset[bytes]:
+    """The paths whose owner and mode were set with dpkg-statoverride."""
+    return frozenset(override.path for override in stat_overrides(root))
 
 
-def _ids(table: bytes | None) -> dict[str, int]:
-    rows = [line.split(b":") for line in (table or b"").split(b"\n")]
-    return {os.fsdecode(row[0]): int(row[2]) for row in rows if len(row) > 2 and row[2].isdigit()}
-
-
-def _id(known: dict[str, int], name: str) -> int | None:
-    return int(name[1:]) if name[:1] == "#" and name[1:].isdigit() else known.get(name)
+def canonical(path: bytes) -> bytes:
+    """One name for `/bin/x` and `/usr/bin/x`, which are the same since /usr was merged."""
+    return path.removeprefix(b"/usr") if path.startswith(MERGED) else path
