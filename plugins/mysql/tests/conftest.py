@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from tklbam_mysql.connection import Server, Session, connect, reach
+from tklbam_mysql.names import literal, qualified, quote
 from tklbam_mysql.plugin import MysqlPlugin
 
 from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest
@@ -92,12 +93,12 @@ class RealServer:
             session.execute("SET foreign_key_checks=0")
             for (name,) in session.texts("SHOW DATABASES"):
                 if name not in ("mysql", "information_schema", "performance_schema", "sys"):
-                    session.execute(f"DROP DATABASE `{str(name).replace('`', '``')}`")
+                    session.execute(f"DROP DATABASE {quote(str(name))}")
             for user, host, role in session.texts("SELECT User, Host, is_role FROM mysql.user"):
                 if role == "Y":
-                    session.execute(f"DROP ROLE `{user}`")
+                    session.execute(f"DROP ROLE {quote(str(user))}")
                 elif user not in ("root", "mariadb.sys"):
-                    session.execute(f"DROP USER `{user}`@`{host}`")
+                    session.execute(f"DROP USER {quote(str(user))}@{quote(str(host))}")
 
     def vendor_dump(self, *databases: str) -> str:
         """What mariadb-dump says of these databases, all in; `--hex-blob` so that it is text."""
@@ -114,10 +115,12 @@ class RealServer:
         with self.session() as session:
             names = session.texts(
                 "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE','SYSTEM VERSIONED') "
-                f"AND TABLE_SCHEMA='{database}' AND ENGINE NOT LIKE 'MRG%'"
+                f"AND TABLE_SCHEMA={literal(database)} AND ENGINE NOT LIKE 'MRG%'"
             )
-            quoted = [str(name).replace("`", "``") for (name,) in names]
-            return {name: str(session.value_at(f"CHECKSUM TABLE `{database}`.`{name}`", 1)) for name in quoted}
+            return {
+                str(name): str(session.value_at(f"CHECKSUM TABLE {qualified(database, str(name))}", 1))
+                for (name,) in names
+            }
 
     def state(self) -> str:
         """Everything that people could see: all databases and accounts, as text to compare."""
@@ -130,7 +133,7 @@ class RealServer:
             rows = session.texts("SELECT User, Host, is_role FROM mysql.user ORDER BY 1, 2")
             grants = []
             for user, host, role in rows:
-                name = f"`{user}`" if role == "Y" else f"`{user}`@`{host}`"
+                name = quote(str(user)) if role == "Y" else f"{quote(str(user))}@{quote(str(host))}"
                 if role != "Y":
                     grants += session.texts(f"SHOW CREATE USER {name}")
                 grants += sorted(session.texts(f"SHOW GRANTS FOR {name}"))

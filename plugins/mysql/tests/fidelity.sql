@@ -79,6 +79,7 @@ INSERT INTO periods(id,f) VALUES (1,16777215),(2,2); DELETE FROM periods WHERE i
 CREATE TABLE app_period (id int, s date, e date, PERIOD FOR valid(s,e), PRIMARY KEY (id, valid WITHOUT OVERLAPS));
 INSERT INTO app_period VALUES (1,'2024-01-01','2024-02-01');
 CREATE TABLE log (id int AUTO_INCREMENT PRIMARY KEY, what text);
+INSERT INTO log VALUES (0,'zero'),(3,'three');
 
 DELIMITER ;;
 CREATE FUNCTION twice(a int) RETURNS int DETERMINISTIC COMMENT 'a function' RETURN a * 2;;

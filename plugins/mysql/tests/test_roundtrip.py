@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 DATABASES = ("shop", "other", "we.ird/na`me%")
-
-
-def without_orphans(text: str) -> str:
-    return text
 
 
 def test_everything_comes_back_identical(source: Any, target: Any, tools: Any, tmp_path: Path, fidelity: str) -> None:

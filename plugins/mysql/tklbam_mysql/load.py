@@ -30,6 +30,7 @@ OPTIONAL_SETTINGS = (
     "SET sql_log_off=1",
 )
 _ENUM = re.compile(r"^  (`(?:[^`]|``)*`) (?:enum|set)\(", re.MULTILINE | re.IGNORECASE)
+_AUTO_INCREMENT = re.compile(r"^  (`(?:[^`]|``)*`) [^\n]* AUTO_INCREMENT", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ def load_rows(
     if info.versioned:
         session.execute("SET system_versioning_insert_history=1")
     try:
-        count, warnings = _bulk(session, database, table, info, files, tell)
+        count, warnings = _bulk(session, database, table, _own_values(statement, info), info, files, tell)
     except Error as error:
         if code(error) not in NO_LOCAL:
             raise
@@ -94,8 +95,21 @@ def _notable(warnings: list[tuple[int, str]], enums: set[str]) -> list[str]:
     return notable
 
 
+def _own_values(statement: str, info: TableFile) -> set[str]:
+    """Columns that must be assigned by SET, because others are: MariaDB forgets NO_AUTO_VALUE_ON_ZERO otherwise."""
+    if not info.hex and not info.json:
+        return set()
+    return {name[1:-1].replace("``", "`") for name in _AUTO_INCREMENT.findall(statement)}
+
+
 def _bulk(
-    session: Session, database: str, table: str, info: TableFile, files: Sequence[Path], tell: Callable[[int], None]
+    session: Session,
+    database: str,
+    table: str,
+    own_values: set[str],
+    info: TableFile,
+    files: Sequence[Path],
+    tell: Callable[[int], None],
 ) -> tuple[int, list[tuple[int, str]]]:
     targets, assignments = [], []
     for number, name in enumerate(info.columns):
@@ -107,6 +121,9 @@ def _bulk(
         elif name in info.json:
             targets.append(f"@v{number}")
             assignments.append(f"{quote(name)}=CONVERT(@v{number} USING utf8mb4)")
+        elif name in own_values:
+            targets.append(f"@v{number}")
+            assignments.append(f"{quote(name)}=@v{number}")
         else:
             targets.append(quote(name))
     with _pipe_of(files, tell) as source:
