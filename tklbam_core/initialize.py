@@ -28,12 +28,13 @@ class AlreadyInitializedError(NotInitializedError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitRequest:
     """What the administrator asked for. `force` does all over again but never makes a new secret; `wanted` is
-    `--force-profile`."""
+    `--force-profile`, `configured` the `force-profile` of the configuration."""
 
     api_key: str | None = None
     solo: bool = False
     force: bool = False
     wanted: str | None = None
+    configured: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +63,13 @@ def initialize(
     Raises AlreadyInitializedError, UsageError (neither an API key nor `solo`), PluginError (no Hub plugin),
     ProfileError, TklbamError. What was there before stays in force whatever goes wrong.
     """
-    _check(request, registry)
+    check_request(request, registry)
     account = _link(request, registry, plugins, note)
     profile = ensure_profile(
         host,
         registry,
         plugins,
-        wanted=request.wanted,
+        wanted=request.wanted or request.configured,
         renew=request.force or request.wanted is not None,
         note=note,
         warn=warn,
@@ -84,7 +85,8 @@ def initialize(
     )
 
 
-def _check(request: InitRequest, registry: Registry) -> None:
+def check_request(request: InitRequest, registry: Registry) -> None:
+    """Whether the request makes sense on this system. Changes nothing; raises what `initialize` would."""
     if request.api_key and request.solo:
         raise UsageError("an API key links this system to a Hub, --solo keeps it without one", "Give one of the two.")
     ready = registry.secret is not None and registry.key_packet is not None and registry.profile is not None

@@ -144,7 +144,16 @@ def test_init_with_neither_key_nor_solo_explains(tklbam: Tklbam, registry: Regis
         assert "tklbam init API-KEY" in done.err
         assert "tklbam init --solo" in done.err
     assert tklbam("init", "--solo", "KEY").status == 2
-    assert registry.secret is None
+    assert not registry.directory.exists()
+
+
+def test_profile_of_the_configuration_is_taken(tklbam: Tklbam, registry: Registry, root: Path) -> None:
+    with open(root / "etc/tklbam/conf", "a") as file:
+        file.write("force-profile special\n")
+    assert tklbam("init", "--solo").status == 0
+    assert registry.profile is not None
+    assert registry.profile.profile_id == "special"
+    assert "already initialized" in tklbam("init", "--solo").err
 
 
 def test_api_key_without_hub_plugin_names_the_plugin(tklbam: Tklbam, registry: Registry) -> None:

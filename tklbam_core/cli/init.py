@@ -22,18 +22,20 @@ def command(host: Host, output: Output, api_key: str | None, force: bool, wanted
     With the API-KEY of a Hub account this system is linked to it; with --solo no Hub is needed.
     """
     from ..config import Config
-    from ..initialize import InitRequest, initialize
+    from ..initialize import InitRequest, check_request, initialize
     from ..lock import locked
     from ..plugins import Plugins
     from ..registry import Registry
+    from .progress import progress_bar
 
     config = Config.load(host)
     plugins = Plugins(config.disable_plugin, warn=lambda problem: output.warn(str(problem)))
     registry = Registry(host.registry_dir)
+    request = InitRequest(api_key=api_key, solo=solo, force=force, wanted=wanted, configured=config.force_profile)
+    check_request(request, registry)
     registry.make()
-    request = InitRequest(api_key=api_key, solo=solo, force=force, wanted=wanted)
-    with locked(host):
-        done = initialize(request, host, registry, plugins, note=output.note, warn=output.warn)
+    with locked(host), progress_bar(output) as progress:
+        done = initialize(request, host, registry, plugins, note=output.note, warn=output.warn, progress=progress)
     if done.new_secret:
         output.note(f"made a new secret, and its key in {registry.directory / 'key'}")
     if not done.protected:
