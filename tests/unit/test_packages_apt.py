@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import debs, trees
-from tklbam_core.api.errors import FormatError
+from tklbam_core.api.errors import FormatError, SpaceError, TklbamError
 from tklbam_core.api.progress import ProgressEvent
 from tklbam_core.host import Host
 from tklbam_core.system import apt_rollback, dpkg
@@ -322,6 +322,55 @@ def test_command_prints_what_it_would_do_then_does_it(host: Host) -> None:
     assert done.stdout == expected
     assert "installed already: bash" in done.stderr
     assert dpkg.installed(root).keys() >= {"zebra", "ape"}
+
+
+def test_a_plan_for_the_live_system_leaves_no_trace_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TKLBAM_ROOT", raising=False)
+    live = Host.from_environment()
+    before = (status(live.root), leftovers(live.root))
+    plan = plan_install(live, ["coreutils", "no-such-package-anywhere"])
+    assert plan.installed == ("coreutils",)
+    assert "no-such-package-anywhere" in plan.unavailable
+    assert (status(live.root), leftovers(live.root)) == before
+
+
+def test_another_program_that_holds_dpkgs_lock_is_waited_for_then_named(host: Host) -> None:
+    debs.build(host.root, "simple")
+    publish(host)
+    plan = plan_install(host, ["simple"])
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX)\n"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", hold, host.root / "var/lib/dpkg/lock-frontend"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(TklbamError, match="dpkg is in use"):
+            install(host, plan, lock_timeout=1)
+        with pytest.raises(TklbamError, match="dpkg is in use"):
+            apt_rollback.rollback(host, apt_rollback.Snapshot(), lock_timeout=1)
+        holder.communicate(b"")
+    assert install(host, plan).installed == ("simple",)
+
+
+def test_a_full_disk_is_said_so_and_nothing_is_left_half_way(tmp_path: Path) -> None:
+    with trees.mounted("bookworm", tmp_path / "tree") as root:
+        host = Host.from_environment(root)
+        debs.build(root, "big", files={"opt/small/big": "x" * 8_000_000})
+        debs.build(root, "simple")
+        publish(host)
+        before = dpkg.installed(root)
+        (root / "opt/small").mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(root / "opt/small")], check=True)
+        try:
+            with pytest.raises(SpaceError, match="No space left on device"):
+                install(host, plan_install(host, ["big"]))
+        finally:
+            subprocess.run(["umount", str(root / "opt/small")], check=True)
+        assert dpkg.installed(root) == before
+        assert dpkg.unfinished(root) == []
+        assert leftovers(root) == []
 
 
 def test_a_snapshot_that_is_none_is_an_error() -> None:

@@ -9,6 +9,7 @@ that there is none. Source: apt_preferences(5), apt-get(8), apt.conf(5).
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import tempfile
@@ -110,6 +111,8 @@ def update(host: Host, *, lock_timeout: float = LOCK_TIMEOUT) -> tuple[str, ...]
 
     Raises TklbamError when another program holds the lock of the lists for `lock_timeout` seconds.
     """
+    if os.geteuid() != 0:
+        return ("apt's lists can't be brought up to date without being root: those that are there serve",)
     argv = ["apt-get", "-q", "-o", "Acquire::Retries=2", "update"]
     ended = _unlocked(host, argv, lock_timeout)
     warnings = []
@@ -171,6 +174,11 @@ def last_error(stderr: str) -> str:
     return telling[0].removeprefix("E: ") if telling else "no reason given"
 
 
+def is_locked(stderr: str) -> bool:
+    """Whether apt says that another program holds a lock it needs."""
+    return any(sign in stderr for sign in _LOCKED)
+
+
 def check_space(host: Host, output: str) -> None:
     """Raises SpaceError where apt or dpkg says that a file system is full."""
     for line in output.split("\n"):
@@ -186,7 +194,7 @@ def _unlocked(host: Host, argv: Sequence[str], timeout: float) -> Completed:
     deadline = time.monotonic() + timeout
     while True:
         ended = query(host, argv)
-        if ended.status == 0 or not any(sign in ended.stderr for sign in _LOCKED):
+        if ended.status == 0 or not is_locked(ended.stderr):
             return ended
         if time.monotonic() >= deadline:
             raise TklbamError(

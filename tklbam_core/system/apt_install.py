@@ -14,7 +14,7 @@ from ..api.errors import TklbamError
 from ..api.process import Completed, start
 from ..api.progress import Progress, ProgressEvent, silent
 from ..host import Host
-from .apt import LOCK_TIMEOUT, check_space, last_error, pinned, query
+from .apt import LOCK_TIMEOUT, check_space, is_locked, last_error, pinned, query
 from .apt_plan import InstallPlan, LeftOut
 from .chroot import command, environment, prepared
 from .dpkg import installed, unfinished
@@ -48,10 +48,13 @@ def install(
 
     Progress comes as phase "packages" in per cent of the step at hand. Where a group fails, what dpkg left half-way is
     purged again (unless it was there before) and the rest is tried without it. Marks the plan's `automatic` ones so.
-    Raises SpaceError when the disk is full, TklbamError when dpkg's lock can't be had in `lock_timeout` seconds.
+    Raises SpaceError when the disk is full, TklbamError when dpkg's lock can't be had in `lock_timeout` seconds or
+    this is not root.
     """
     if not plan.to_install:
         return InstallReport()
+    if os.geteuid() != 0:
+        raise TklbamError("installing packages needs root", "Run this as root, or restore with --skip-packages.")
     with prepared(host), pinned(host) as options:
         run = _Run(host, [*apt_options(lock_timeout), *options], progress)
         run.install(list(plan.to_install))
@@ -92,8 +95,8 @@ class _Run:
             attempt = self._attempt(group)
             if attempt.status == 0:
                 continue
-            check_space(self._host, attempt.output)
             self._take_back()
+            check_space(self._host, attempt.output)
             present = installed(self._host.root)
             rest = [name for name in group if name not in present]
             if not rest:
@@ -134,7 +137,7 @@ class _Run:
                     raise
             output.seek(0)
             text = output.read().decode("utf-8", "replace")
-        if status != 0 and "Could not get lock" in stderr:
+        if status != 0 and is_locked(stderr):
             raise TklbamError(f"dpkg is in use: {last_error(stderr)}", "Wait until the other program is done.")
         return _Attempt(status, f"{stderr}\n{text}" if status != 0 else "", failures)
 
