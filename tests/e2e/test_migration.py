@@ -180,6 +180,14 @@ def installed(made: Machine) -> dict[str, str]:
 def differences(
     before: dict[bytes, tuple[object, ...]], after: dict[bytes, tuple[object, ...]]
 ) -> dict[bytes, tuple[object, object]]:
+    """What differs between two snapshots; the time of a directory says only that something came and went in it."""
+
+    def comparable(entry: tuple[object, ...] | None) -> tuple[object, ...] | None:
+        is_directory = entry is not None and str(entry[0]).startswith("0o40")
+        return (*entry[:3], None, *entry[4:]) if entry is not None and is_directory else entry
+
     return {
-        path: (before.get(path), after.get(path)) for path in {*before, *after} if before.get(path) != after.get(path)
+        path: (before.get(path), after.get(path))
+        for path in {*before, *after}
+        if comparable(before.get(path)) != comparable(after.get(path))
     }
