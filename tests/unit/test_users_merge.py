@@ -277,3 +277,11 @@ def test_command_prints_both_maps_each_on_its_line_even_when_empty(tmp_path: Pat
 
 def test_a_map_is_written_in_order() -> None:
     assert format_map({12: 3, 5: 4}) == "5,4:12,3"
+
+
+def test_a_range_that_moves_never_lands_on_ids_that_meant_something_else() -> None:
+    old = {"passwd": "admin:x:1000:1::/:/bin/sh\n", "group": "", "subuid": "admin:100000:2\nadmin:100002:1\n"}
+    new = {"passwd": NEW_PASSWD, "group": NEW_GROUP, "subuid": "root:100000:2\nadmin:200000:1\n"}
+    result = merged(old, new)
+    assert lines(result, "subuid")[2:] == ["admin:100003:2"]
+    assert [result.map_uid(uid) for uid in (100000, 100001, 100002)] == [100003, 100004, 200000]
