@@ -148,7 +148,7 @@ def _tables_back(session: Session, saved: SavedDatabase, new: str, old: str) -> 
 
     def is_new(name: str) -> bool:
         # A table of a name that went is the new one as long as the old one is aside.
-        return name in here and (name in aside or name not in saved.going)
+        return here.get(name, "VIEW") != "VIEW" and (name in aside or name not in saved.going)
 
     strangers = [name for name in saved.incoming if is_new(name)]
     _drop_new_objects(session, saved, here, {*strangers, *saved.going})
