@@ -1,1 +1,1 @@
-"""FILL"""
+"""SQLite databases for TKLBAM: consistent copies of files in use."""
