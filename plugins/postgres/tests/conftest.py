@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tklbam_postgres import plugin
 
 from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest
+from tklbam_postgres import plugin
 
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=Path())
 SETTINGS = {
@@ -89,8 +89,11 @@ class PgCluster:
         with open(self.base / "log", "ab") as log:
             subprocess.run(
                 self.as_owner(
-                    [str(BINARIES / "pg_ctl"), "-D", str(self.data), "-w", "-t", "60", "-o"]
-                    + [f"{words} -c unix_socket_directories='{self.base}' -p {self.port}", "start"]
+                    [
+                        *(str(BINARIES / "pg_ctl"), "-D", str(self.data), "-w", "-t", "60", "-o"),
+                        f"{words} -c unix_socket_directories='{self.base}' -p {self.port}",
+                        "start",
+                    ]
                 ),
                 stdout=log,
                 stderr=log,
@@ -149,6 +152,35 @@ class PgCluster:
         )
         return dict(line.rsplit("|", 1) for line in self.sql(script, database).splitlines())
 
+    def empty(self) -> None:
+        """Makes the server as new."""
+        for line in self.sql(
+            "SELECT datname, subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
+        ).splitlines():
+            database, subscription = line.split("|")
+            self.sql(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
+            self.sql(
+                f"ALTER SUBSCRIPTION {subscription} DISABLE; ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE);"
+                f"DROP SUBSCRIPTION {subscription}",
+                database,
+            )
+        drops = self.run(
+            *("psql", "-X", "-q", "-A", "-t", "-d", "template1", "-c"),
+            "SELECT format('ALTER DATABASE %1$I IS_TEMPLATE false; DROP DATABASE %1$I WITH (FORCE);', datname)"
+            " FROM pg_database WHERE datname !~ '^template[01]$'",
+        )
+        self.run("psql", "-X", "-q", "-d", "template1", "-f", "-", input=drops + "CREATE DATABASE postgres;")
+        self.sql("COMMENT ON DATABASE postgres IS 'default administrative connection database'")
+        roles = self.sql("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND oid <> 10").splitlines()
+        if roles:
+            self.sql(f"DROP OWNED BY {', '.join(roles)}; DROP ROLE {', '.join(roles)}")
+        self.sql(
+            "".join(
+                f"DROP TABLESPACE {name};"
+                for name in self.sql("SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'").split()
+            )
+        )
+
     # --- what the core would call ---
 
     def dump(self, extras: Path, *limits: str, **options: str) -> DatabaseReport:
@@ -177,6 +209,14 @@ class PgCluster:
         return plugin.tklbam_database_rollback(RollbackRequest(rollback=rollback))
 
 
+def scratch_directory() -> Path:
+    """In memory where there is room, for servers write a lot; with a short path, for a socket's may have 107 bytes."""
+    memory = Path("/dev/shm")
+    base = Path(tempfile.mkdtemp(prefix="tklbam-pg-", dir=memory if os.access(memory, os.W_OK) else None))
+    base.chmod(0o755)
+    return base
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -190,15 +230,17 @@ def pg_template() -> Iterator[Path]:
     """A fresh data directory to copy: initdb takes longer than a copy."""
     if not BINARIES.name:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    base = Path(tempfile.mkdtemp(prefix="tklbam-pg-"))
-    base.chmod(0o755)
+    base = scratch_directory()
     try:
         if os.geteuid() == 0:
             shutil.chown(base, "postgres")
         subprocess.run(
             PgCluster.as_owner(
-                [str(BINARIES / "initdb"), "-N", "-D", str(base / "data"), "-U", "postgres", "--locale=C.UTF-8"]
-                + ["--auth-local=peer" if os.geteuid() == 0 else "--auth-local=trust", "--auth-host=scram-sha-256"]
+                [
+                    *(str(BINARIES / "initdb"), "-N", "-D", str(base / "data"), "-U", "postgres", "--locale=C.UTF-8"),
+                    "--auth-local=peer" if os.geteuid() == 0 else "--auth-local=trust",
+                    "--auth-host=scram-sha-256",
+                ]
             ),
             check=True,
             capture_output=True,
@@ -210,13 +252,12 @@ def pg_template() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def make_cluster(pg_template: Path) -> Iterator[Callable[..., Any]]:
-    """A function that gives a running cluster for the length of a `with` block."""
+def make_cluster(pg_template: Path) -> Callable[..., Any]:
+    """A function that gives a running cluster of its own for the length of a `with` block."""
 
     @contextlib.contextmanager
     def make(**settings: str) -> Iterator[PgCluster]:
-        base = Path(tempfile.mkdtemp(prefix="tklbam-pg-"))
-        base.chmod(0o755)
+        base = scratch_directory()
         cluster = PgCluster(base, pg_template, **settings)
         try:
             cluster.start()
@@ -225,21 +266,27 @@ def make_cluster(pg_template: Path) -> Iterator[Callable[..., Any]]:
             cluster.stop()
             shutil.rmtree(base)
 
-    yield make
+    return make
+
+
+@pytest.fixture(scope="session")
+def running(make_cluster: Callable[..., Any]) -> Iterator[tuple[PgCluster, PgCluster]]:
+    with make_cluster() as one, make_cluster() as two:
+        yield one, two
 
 
 @pytest.fixture
-def cluster(make_cluster: Callable[..., Any]) -> Iterator[PgCluster]:
-    """A fresh, empty server."""
-    with make_cluster() as made:
-        yield made
+def cluster(running: tuple[PgCluster, PgCluster]) -> Iterator[PgCluster]:
+    """An empty server."""
+    yield running[0]
+    running[0].empty()
 
 
 @pytest.fixture
-def other(make_cluster: Callable[..., Any]) -> Iterator[PgCluster]:
-    """A second fresh, empty server: where a restore goes."""
-    with make_cluster() as made:
-        yield made
+def other(running: tuple[PgCluster, PgCluster]) -> Iterator[PgCluster]:
+    """A second empty server: where a restore goes."""
+    yield running[1]
+    running[1].empty()
 
 
 @pytest.fixture

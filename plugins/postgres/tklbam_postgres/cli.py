@@ -13,13 +13,13 @@ import click
 if TYPE_CHECKING:
     from tklbam_core.api import DatabaseReport, Progress
 
-LIMITS = {"nargs": -1, "metavar": "[-]DB[/TABLE]…", "type": click.UNPROCESSED}
-SETTINGS = {"context_settings": {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}}
+SETTINGS = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+"""Limits may begin with a dash."""
 
 
-@click.command("pgsql2fs", **SETTINGS)  # type: ignore[arg-type]
+@click.command("pgsql2fs", context_settings=SETTINGS)
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
-@click.argument("limits", **LIMITS)  # type: ignore[arg-type]
+@click.argument("limits", nargs=-1, metavar="[-]DB[/TABLE]…", type=click.UNPROCESSED)
 @click.option("-v", "--verbose", is_flag=True, help="Say what is at hand.")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
 def pgsql2fs(out: Path, limits: tuple[str, ...], verbose: bool, debug: bool) -> int:
@@ -55,9 +55,9 @@ def pgsql2fs(out: Path, limits: tuple[str, ...], verbose: bool, debug: bool) -> 
     return _tell(report)
 
 
-@click.command("fs2pgsql", **SETTINGS)  # type: ignore[arg-type]
+@click.command("fs2pgsql", context_settings=SETTINGS)
 @click.argument("pgfs", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="PGFS")
-@click.argument("limits", **LIMITS)  # type: ignore[arg-type]
+@click.argument("limits", nargs=-1, metavar="[-]DB[/TABLE]…", type=click.UNPROCESSED)
 @click.option("--simulate", "-s", is_flag=True, help="Change nothing; say what would be restored.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is at hand.")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")

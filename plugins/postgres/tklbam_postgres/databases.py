@@ -83,7 +83,8 @@ def set_properties(server: Server, contents: toc.Toc, name: str, more: Iterable[
             ]
     todo += [rename_database(statement, original, identifier(name)) for statement in more]
     warnings = []
-    with connect(server) as connection:
+    # From inside, as pg_restore does: a comment is kept in the encoding of the database that one is connected to.
+    with connect(server, name) as connection:
         for statement in todo:
             try:
                 connection.execute(statement.encode("utf-8", "surrogateescape"))

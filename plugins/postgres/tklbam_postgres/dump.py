@@ -301,9 +301,13 @@ def _explain(server: Server, name: str, error: CommandError) -> DatabaseError:
     match = FAILED_TABLE.search(text)
     if match:
         table = match[1] or match[2]
-    if "lock timeout" in text:
+    if "LOCK TABLE" in text and "timeout" in text:
         with connect(server, name) as connection:
             locked = catalogue.exclusive_locks(connection)
         table = locked[0] if locked else table
-    remedy = "Run the backup again; database-option pgsql:lock-timeout is how many seconds to wait for a locked table."
-    return TableError(one_line(text), table, remedy if "lock" in text else "See the server's log.")
+        return TableError(
+            "it is locked by another session, and that has not ended in time",
+            table,
+            "End that session, or have the backup wait longer: database-option pgsql:lock-timeout=SECONDS.",
+        )
+    return TableError(one_line(text), table, "See the server's log.")

@@ -49,7 +49,7 @@ class StoredTable:
 
 @dataclass(frozen=True, slots=True)
 class StoredDatabase:
-    """A database in a backup. `toc` is in directory format, whatever it was; `directory` holds the large objects."""
+    """A database in a backup; `directory` holds its large objects."""
 
     name: str
     directory: Path

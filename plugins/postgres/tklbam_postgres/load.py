@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import shutil
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from . import toc
 from .connect import ENVIRONMENT, Server, connect, one_line, open_connection
 from .failures import TableError
 from .layout import StoredDatabase, StoredTable
+from .sqltext import IDENTIFIER
 
 if TYPE_CHECKING:
     import psycopg
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 CHUNK = 256 << 10
 OBJECTS_AT_ONCE = 500
 ROWS_ELSEWHERE = ("TABLE DATA", "BLOBS")
+COMMAND_TABLE = re.compile(rf"(?:TABLE (?:ONLY )?|INDEX .* ON (?:ONLY )?|VIEW )({IDENTIFIER})")
 FIRST_WITH_OBJECTS = (1, 12)
 """Archives before this one do not list large objects one by one: their data entry makes them."""
 
@@ -88,12 +91,14 @@ def _pg_restore(server: Server, archive: Path, database: str, words: list[str]) 
 def _explain(error: CommandError) -> DatabaseError:
     """What pg_restore said, by the object that it was at."""
     lines = [line.removeprefix("pg_restore: ") for line in error.stderr.splitlines() if line.strip()]
+    # "from TOC entry 3; 1259 16384 TABLE public a postgres": kind, schema, name, owner after the two ids. Its parallel
+    # workers don't say it, but the command does.
     subject = next((line.split(";", 1)[1].split() for line in lines if line.startswith("from TOC entry")), [])
     said = [line for line in lines if not line.startswith(("from TOC entry", "while ", "warning", "hint"))]
     command = next((number for number, line in enumerate(said) if line.startswith("Command was:")), len(said))
-    reason = one_line(" ".join(said[: command or 1])) or str(error)
-    # "from TOC entry 3; 1259 16384 TABLE public a postgres": kind, schema, name, owner after the two ids.
-    return TableError(reason, " ".join(subject[2:-1]) or None, "See the server's log.")
+    reason = one_line(" ".join(said[: command or 1])).removeprefix("error: could not execute query: ") or str(error)
+    match = COMMAND_TABLE.search(" ".join(said[command:]))
+    return TableError(reason, " ".join(subject[2:-1]) or (match[1] if match else None), "See the server's log.")
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
-IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\s";,()]+)'
+IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\s";,()])+'
+"""A name as pg_dump prints it, qualified or not."""
 
 
 def statements(text: str) -> Iterator[str]:

@@ -17,7 +17,6 @@ from tklbam_core.api import FormatError
 MAGIC = b"PGDMP"
 OLDEST, NEWEST = (1, 11), (1, 16)
 ODD_CODECS = {"SQL_ASCII": "utf-8", "KOI8R": "koi8_r", "KOI8U": "koi8_u", "UHC": "cp949", "EUC_CN": "gb2312"}
-TAR, DIRECTORY = 3, 5
 EPOCH = (0, 0, 0, 1, 0, 70, 0)
 """Seconds, minutes, hours, day, month (from 0), years since 1900, daylight saving: 1970-01-01."""
 

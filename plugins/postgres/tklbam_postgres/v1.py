@@ -25,12 +25,11 @@ def read_index(base: Path) -> list[StoredCluster]:
 
 
 def read_database(name: str, directory: Path) -> StoredDatabase:
-    """One database, as if it had been written in directory format: the two differ in one byte.
+    """One database. Unpacked, a tar archive is a directory archive: pg_dump writes the same files in both.
 
     Raises FormatError where members that `manifest.txt` lists are not there.
     """
     contents = toc.read(directory / "toc.dat")
-    contents.format = toc.DIRECTORY
     manifest = directory / "manifest.txt"
     if manifest.exists():
         for number, member in enumerate(manifest.read_bytes().split(b"\n"), 1):

@@ -1,0 +1,101 @@
+"""Rows are cut where their content says, and joined again they are what pg_dump wrote."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from tklbam_core.api import DatabaseError
+from tklbam_postgres import cut
+
+
+def rows(count: int, seed: int = 1) -> list[bytes]:
+    numbers = random.Random(seed)
+    return [b"%d\t%s\n" % (n, numbers.randbytes(numbers.randrange(5, 250)).hex().encode()) for n in range(count)]
+
+
+def written(tmp_path: Path, lines: list[bytes], name: str = "1.dat") -> Path:
+    path = tmp_path / name
+    path.write_bytes(b"".join(lines) + cut.TRAILER)
+    return path
+
+
+def joined(directory: Path, found: cut.Rows) -> bytes:
+    return b"".join((directory / f"{name}.rows").read_bytes() for name, _ in found.pieces)
+
+
+def cut_rows(tmp_path: Path, lines: list[bytes], name: str) -> cut.Rows:
+    found = cut.cut(written(tmp_path, lines), tmp_path / name)
+    assert joined(tmp_path / name, found) == b"".join(lines)
+    assert found.count == len(lines)
+    return found
+
+
+def test_pieces_join_to_what_was_cut_and_have_the_sizes_noted(tmp_path: Path) -> None:
+    found = cut_rows(tmp_path, rows(120_000), "t")
+    sizes = [size for _, size in found.pieces]
+    assert [(tmp_path / "t" / f"{name}.rows").stat().st_size for name, _ in found.pieces] == sizes
+    assert all(cut.LEAST <= size <= cut.MOST + 1000 for size in sizes[:-1])
+    assert not (tmp_path / "1.dat").exists()
+
+
+def test_cuts_are_where_the_specification_says(tmp_path: Path) -> None:
+    lines = rows(120_000)
+    sizes, size, passed = [], 0, False
+    for line in lines:
+        candidate, passed = passed, passed or size + len(line) > cut.LEAST
+        size += len(line)
+        if candidate and (crc32(line[:-1]) < len(line) * 4096 or size >= cut.MOST):
+            sizes.append(size)
+            size, passed = 0, False
+    assert [size for _, size in cut_rows(tmp_path, lines, "t").pieces] == [*sizes, size]
+
+
+def test_a_changed_row_changes_one_piece_and_renames_none(tmp_path: Path) -> None:
+    lines = rows(150_000)
+    before = cut_rows(tmp_path, lines, "before")
+    moved = lines[40_000]
+    after = cut_rows(tmp_path, [*lines[:40_000], *lines[40_001:], moved.replace(b"\t", b"\tx")], "after")
+    assert [name for name, _ in after.pieces] == [name for name, _ in before.pieces]
+    changed = [
+        name
+        for name, _ in before.pieces
+        if (tmp_path / f"before/{name}.rows").read_bytes() != (tmp_path / f"after/{name}.rows").read_bytes()
+    ]
+    assert len(changed) == 2  # where it was, and the end, where it is now
+    assert len(before.pieces) > 4
+
+
+@pytest.mark.parametrize("width", [3 << 20, 300 << 10, 256 << 10, (256 << 10) - 1])
+def test_rows_wider_than_the_buffer_are_cut_whole(tmp_path: Path, width: int) -> None:
+    numbers = random.Random(width)
+    lines = [numbers.randbytes(width // 2).hex().encode() + b"\n" for _ in range((40 << 20) // width)]
+    found = cut_rows(tmp_path, lines, "t")
+    assert len(found.pieces) > 2
+    assert all(size <= cut.MOST + width + 1 for _, size in found.pieces)
+
+
+def test_rows_that_are_all_the_same_are_cut_by_size_under_different_names(tmp_path: Path) -> None:
+    found = cut_rows(tmp_path, [b"same\n"] * 8_000_000, "t")
+    assert len({name for name, _ in found.pieces}) == len(found.pieces) > 2
+    assert max(size for _, size in found.pieces) <= cut.MOST + 5
+
+
+def test_no_rows_need_no_piece(tmp_path: Path) -> None:
+    assert cut.cut(written(tmp_path, []), tmp_path / "t") == cut.Rows((), 0)
+    assert not (tmp_path / "t").exists()
+
+
+def test_blank_rows_are_rows(tmp_path: Path) -> None:
+    assert cut_rows(tmp_path, [b"\n", b"\n", b"\n"], "t").count == 3
+
+
+@pytest.mark.parametrize("end", [b"", b"\\.\n", b"\\.\n\n", b"x\\.\n\n\n"])
+def test_a_file_that_is_not_complete_is_refused(tmp_path: Path, end: bytes) -> None:
+    path = tmp_path / "1.dat"
+    path.write_bytes(b"1\ta\n" + end)
+    with pytest.raises(DatabaseError, match="not written to its end"):
+        cut.cut(path, tmp_path / "t")

@@ -1,0 +1,66 @@
+"""pgfs v1, as classic TKLBAM wrote it, restores."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tklbam_core.api import RestoreRequest
+from tklbam_postgres import plugin
+
+
+def write_v1(server: Any, base: Path, *databases: str) -> None:
+    """An unpacked tar dump a database, the order of its members in manifest.txt; globals beside them."""
+    base.mkdir()
+    (base / ".globals.sql").write_text(server.run("pg_dumpall", "--globals-only"))
+    for name in databases:
+        directory = base / name
+        directory.mkdir()
+        tar = subprocess.run(
+            server.as_owner(["pg_dump", "--format=tar", "--dbname", name]),
+            env=server.environment,
+            capture_output=True,
+            cwd="/",
+            check=True,
+        ).stdout
+        subprocess.run(["tar", "-x", "-C", str(directory)], input=tar, check=True)
+        members = subprocess.run(["tar", "-t"], input=tar, capture_output=True, check=True).stdout
+        (directory / "manifest.txt").write_bytes(members)
+
+
+def test_classic_dump_restores(cluster: Any, other: Any, extras: Path, rollback: Path, everything: str) -> None:
+    cluster.sql(everything)
+    write_v1(cluster, extras / "pgfs", "shop", "postgres")
+    report = other.restore(extras, rollback=rollback)
+    assert report.failures == ()
+    assert other.snapshot("shop") == cluster.snapshot("shop")
+    assert other.snapshot("postgres") == cluster.snapshot("postgres")
+    assert other.checksums("shop") == cluster.checksums("shop")
+    assert other.globals() == cluster.globals()
+
+
+def test_classic_dump_obeys_limits(cluster: Any, other: Any, extras: Path, everything: str) -> None:
+    cluster.sql(everything)
+    write_v1(cluster, extras / "pgfs", "shop", "postgres")
+    report = other.restore(extras, "pgsql:shop", "-pgsql:shop/orders")
+    assert [each.name for each in report.databases] == ["shop"]
+    assert other.sql("SELECT (SELECT count(*) FROM app.orders), (SELECT count(*) FROM app.same)", "shop") == "0|50\n"
+
+
+def test_classic_dump_with_a_member_missing_is_refused(cluster: Any, other: Any, extras: Path, everything: str) -> None:
+    cluster.sql(everything)
+    write_v1(cluster, extras / "pgfs", "shop", "postgres")
+    max((extras / "pgfs/shop").glob("[0-9]*.dat"), key=lambda path: path.stat().st_size).unlink()
+    request = RestoreRequest(extras=extras, limits=_none(), rollback=None, options=other.options)
+    report = plugin.tklbam_database_restore(request)
+    assert report is not None
+    (failure,) = report.failures
+    assert failure.database == "shop"
+    assert "manifest.txt" in failure.reason
+
+
+def _none() -> Any:
+    from tklbam_core.api import Limits
+
+    return Limits()
