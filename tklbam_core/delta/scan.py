@@ -20,6 +20,7 @@ from .tree import Nodes, components, names_to_visit, step
 _MOUNTS = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _KEPT_PROBLEMS = 100
+_KEPT_OPEN = 100
 _SPECIAL = re.compile(rb"[\t\n\r\\]")
 _GONE = (errno.ENOENT, errno.ENOTDIR)
 
@@ -56,17 +57,23 @@ class ScanReport:
 class _Directory(NamedTuple):
     """A directory being walked: the names still to come, and what holds for all of them.
 
-    `prefix` is its place on disk, with a slash; `listed`: the names are what was there, not what rules name; `plain`:
-    no path in it needs escapes; `nodes`: the rules that lead here; `taken`: their verdict; `device`: where to stay.
+    `path` ends with a slash; `listed`: the names are what was there, not what rules name; `plain`: no path in it needs
+    escapes; `nodes`: the rules that lead here; `taken`: their verdict; `device`: where to stay; `descriptor`: the open
+    directory, None deep down, where paths are looked up from the root.
     """
 
     names: Iterator[bytes]
-    prefix: bytes
+    path: bytes
     listed: bool
     plain: bool
     nodes: Nodes
     taken: bool
     device: int
+    descriptor: int | None
+
+    def close(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
 
 
 Found = tuple[bytes, os.stat_result, bytes]
@@ -125,33 +132,42 @@ class Walk:
         if verdict.taken:
             self.report.entries += 1
             yield b"/", status, b"/"
-        stack = [self._open(self.base, status, nodes, verdict.taken, status.st_dev)]
-        lstat, cut = os.lstat, len(self.base)
+        stack = [self._open(b"/", status, nodes, verdict.taken, status.st_dev, keep=True)]
+        try:
+            yield from self._walk(stack)
+        finally:
+            for directory in stack:
+                directory.close()
+
+    def _walk(self, stack: list[_Directory]) -> Iterator[Found]:
+        stat_ = os.stat
         while stack:
             directory = stack[-1]
             # What follows runs once a file: what holds for the whole directory is in local names.
-            prefix, nodes, device, plain = directory.prefix, directory.nodes, directory.device, directory.plain
+            prefix, nodes, device, plain = directory.path, directory.nodes, directory.device, directory.plain
             taken, named, below = directory.taken, False, nodes
-            count = 0
+            descriptor, count = directory.descriptor, 0
             for name in directory.names:
+                path = prefix + name
                 if nodes:
                     below = step(nodes, name)
                     taken, named, mount = self._tree.judge(below, directory.taken)
-                    if self._passed_over(prefix[cut:] + name, below, taken, mount):
+                    if self._passed_over(path, below, taken, mount):
                         continue
-                place = prefix + name
                 try:
-                    status = lstat(place)
+                    if descriptor is None:
+                        status = stat_(self.base + path, follow_symlinks=False)
+                    else:  # faster than by path
+                        status = stat_(name, dir_fd=descriptor, follow_symlinks=False)
                 except OSError as error:
-                    if self._lost(directory, place[cut:], error):
-                        stack.pop()
+                    if self._lost(directory, path, error):
+                        stack.pop().close()
                         break
                     continue
                 kind = status[0] & 0o170000
                 if kind == 0o040000:
-                    path = place[cut:]
                     if named:
-                        status = _mounted(place, status)
+                        status = _mounted(self.base + path, status)
                         device_inside = status[2]
                     elif taken and status[2] != device:
                         taken = False
@@ -164,15 +180,15 @@ class Walk:
                         count += 1
                         yield path, status, path if plain else escape(path)
                     if taken or any(node.leads for node in below):
-                        stack.append(self._open(place, status, below, taken, device_inside))
+                        keep = len(stack) < _KEPT_OPEN
+                        stack.append(self._open(path + b"/", status, below, taken, device_inside, keep=keep))
                         break
                     taken = directory.taken
                 elif taken and kind != 0o140000:
                     count += 1
-                    path = place[cut:] if cut else place
                     yield path, status, path if plain else escape(path)
             else:
-                stack.pop()
+                stack.pop().close()
             self.report.entries += count
 
     def _passed_over(self, path: bytes, nodes: Nodes, taken: bool, mount: bool) -> bool:
@@ -194,24 +210,37 @@ class Walk:
         self.blind(path, error)
         return False
 
-    def _open(self, place: bytes, status: os.stat_result, nodes: Nodes, taken: bool, device: int) -> _Directory:
+    def _open(
+        self, path: bytes, status: os.stat_result, nodes: Nodes, taken: bool, device: int, *, keep: bool
+    ) -> _Directory:
+        place = self.base + path
         names = None if taken else names_to_visit(nodes)
         listed = names is None
-        if names is None:
-            try:
-                names = os.listdir(place or b"/")
-                # A link put here since `status` was taken would have been followed.
-                if not os.path.samestat(status, os.stat(place or b"/", follow_symlinks=place == self.base)):
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            except OSError as error:
-                names = []
-                if error.errno in _GONE:
-                    self.report.vanished += 1
-                else:
-                    self.blind(place[len(self.base) :] or b"/", error)
-            names.sort()
-        plain = not _SPECIAL.search(place[len(self.base) :]) and not _SPECIAL.search(b"/".join(names))
-        return _Directory(iter(names), place + b"/", listed, plain, nodes, taken, device)
+        descriptor = None
+        try:
+            if names is None:
+                names = os.listdir(place)
+                names.sort()
+            descriptor = self._descriptor(place, status)
+        except OSError as error:
+            names = []
+            if error.errno in _GONE:
+                self.report.vanished += 1
+            else:
+                self.blind(path[:-1] or b"/", error)
+        if descriptor is not None and not keep:
+            os.close(descriptor)
+            descriptor = None
+        plain = not _SPECIAL.search(path) and not _SPECIAL.search(b"/".join(names))
+        return _Directory(iter(names), path, listed, plain, nodes, taken, device, descriptor)
+
+    def _descriptor(self, place: bytes, status: os.stat_result) -> int:
+        """Opens a directory. Raises FileNotFoundError where it is not the one that had `status`, but a link, say."""
+        descriptor = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if os.path.samestat(status, os.fstat(descriptor)):
+            return descriptor
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def scan(
