@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pytest
-from tklbam_profiles_local.sources import DpkgProfile
 
 from tklbam_core.api import ProfileInfo, ProfileRequest
 from tklbam_core.api.profiles import PathRules, Profile, ScanReport, find_changes
+from tklbam_profiles_local.sources import DpkgProfile
 
 BUILT = 1_600_000_000
 """The time that files have in packages, seconds since 1970."""

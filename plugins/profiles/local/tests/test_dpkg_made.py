@@ -304,10 +304,15 @@ def test_login_shells_of_packages_are_no_change_and_others_are(tree, derive):
     assert derived.changes() == {("o", "/etc/shells")}
 
 
-def test_an_edited_template_vouches_for_nothing(tree, derive):
-    tree.write("/usr/share/base-files/profile", "umask 077\n")
-    tree.write("/etc/profile", "umask 077\n")
-    assert derive().changes() == {("o", "/etc/profile")}
+def test_an_edited_template_vouches_for_nothing(pam, derive):
+    pam.write("/usr/share/base-files/profile", "umask 077\n")
+    pam.write("/etc/profile", "umask 077\n")
+    pam.write("/usr/share/base-files/motd", "Mine, with #OSNAME#\n")
+    pam.write("/etc/motd", "Mine, with GNU/Linux\n")
+    pam.write("/usr/share/pam/common-auth", PAM + "auth optional pam_mine.so\n")
+    place = pam.place("/etc/pam.d/common-auth")
+    place.write_text(place.read_text() + "auth optional pam_mine.so\n")
+    assert derive().changes() == {("o", "/etc/profile"), ("o", "/etc/motd"), ("o", "/etc/pam.d/common-auth")}
 
 
 def test_the_time_zone_is_a_setting(tree, derive):

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tklbam_profiles_local.sources import ArchiveProfile, CustomProfile, DpkgProfile, EmptyProfile
 
 from tklbam_core.api import ProfileError, ProfileRequest
 from tklbam_core.api.profiles import Profile, read_index
 from tklbam_core.testing.profiles import ProfileCase, ProfileContract, find_profile
+from tklbam_profiles_local.sources import ArchiveProfile, CustomProfile, DpkgProfile, EmptyProfile
 
 CONF = b"/etc /srv -/srv/tmp\n"
 V1_INDEX = (
