@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tklbam_storage_local.target import LocalTarget
-
 from tklbam_core.engine.cache import Cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest, WriteRequest, WriteResult
+from tklbam_storage_local.target import LocalTarget
 
 SECRET = "correct-horse-battery-staple-0123456789abcdef"
 

@@ -245,7 +245,7 @@ def test_this_kernel_has_both_walls() -> None:
     assert Kernel().landlock_version() > 0, "the tests here would prove less without Landlock"
 
 
-# --- damage ------------------------------------------------------------------------------------------------------------
+# --- damage
 
 
 def two_volumes(lab: Lab) -> list[Path]:

@@ -9,22 +9,20 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..api.errors import EngineError, SpaceError, TklbamError, UsageError
+from ..api.errors import EngineError, TklbamError, UsageError
 from ..api.storage import Target
 from . import events, failures
 from .archive import FileSet, SessionKey, as_chain, group, link
 from .cache import Cache, sync_tree
 from .decrypt import Unreadable, read_file
-from .filelist import vanished, write_include_list, write_list
+from .filelist import count_listed, vanished, write_include_list, write_list
 from .interface import Chain, Engine, FetchRequest, Session, Verification, WriteRequest, WriteResult
 from .manifest import Manifest, parse_manifest
-from .program import CommandLine, Program, find_program, launcher
+from .program import CommandLine, Program, distinct_source, find_program, launcher
 from .runner import DownloadProgress, Job, UploadProgress, run_duplicity
+from .space import check_room
 from .survey import Survey, read_manifests, survey
 from .workspace import Workspace, remove_stale, temporary_directory, workspace
-
-SMALLEST_VOLUME_ROOM = 1 << 20
-"""Bytes that must be free on a target before anything is sent to it."""
 
 
 class DuplicityEngine(Engine):
@@ -117,11 +115,13 @@ class DuplicityEngine(Engine):
             if found.sets:
                 warnings.append("the last chain can't be extended, so this is a full session")
         now = self._session_time(found, warnings)
-        self._check_space(target, request, full)
+        check_room(target, request, full, temporary_directory(self._temp))
         with workspace(self._temp) as place, self._extras_in_place(request) as words:
             left_out = self._write_list(place, request, warnings)
+            listed = count_listed(place.path / "list", request.source) if self.program.reads_lists else 0
             account, since = self._run_backup(target, request, place, cache, full=full, now=now, words=words)
         stored = self._stored(target, found, since)
+        self._check_whole(target, stored, account, listed)
         local = target.local_path()
         if local is not None:
             sync_tree(local, [file.name for file in stored.files])
@@ -129,7 +129,7 @@ class DuplicityEngine(Engine):
         noted = {name: size for name, size in cache.sizes().items() if name in here}
         cache.note_sizes({**noted, **{file.name: file.size for file in stored.files}})
         unread = [f"{path}: its name can't be stored" for path in left_out] + account.unread
-        unread += [f"{path}: vanished" for path in vanished(request.source, request.file_list)]
+        gone = tuple(vanished(request.source, request.file_list))
         silent = max(0, int(account.statistics.get("Errors", 0)) - len(account.unread) - account.more_unread)
         if account.more_unread + silent:
             unread.append(f"{account.more_unread + silent} more files could not be read")
@@ -144,6 +144,18 @@ class DuplicityEngine(Engine):
             seconds=time.monotonic() - started,
             warnings=(*warnings, *account.warnings),
             unread=tuple(unread),
+            vanished=gone,
+        )
+
+    def _check_whole(self, target: Target, stored: FileSet, account: events.Account, listed: int) -> None:
+        """Never believe a session that holds less than was asked for: duplicity says nothing of what it left out."""
+        taken = int(account.statistics.get("SourceFiles", 0)) + int(account.statistics.get("Errors", 0))
+        if taken >= listed:
+            return
+        target.delete([file.name for file in stored.files])
+        raise EngineError(
+            f"duplicity stored {taken} of {listed} files and said nothing about the others; the session was removed",
+            "Run the backup again; if that does not help, report it with the version of duplicity.",
         )
 
     def _session_time(self, found: Survey, warnings: list[str]) -> int | None:
@@ -163,26 +175,6 @@ class DuplicityEngine(Engine):
             f"{newest.end:%Y-%m-%d %H:%M:%S} UTC; this one is stored as one second later. Check the clock."
         )
         return last + 1
-
-    def _check_space(self, target: Target, request: WriteRequest, full: bool) -> None:
-        volume = request.volume_size << 20
-        temp = temporary_directory(self._temp)
-        # duplicity refuses to start with less: two volumes, those on their way, and a third of one for signatures.
-        needed = int((2.3 + (request.uploads if request.uploads > 1 else 0)) * volume)
-        free = failures.free_bytes(temp)
-        if free < needed:
-            raise SpaceError(
-                f"the temporary directory {temp} has {free} bytes free, and {needed} are needed",
-                "Free some space there, set TMPDIR to another file system, or choose a smaller volsize.",
-            )
-        room = target.free_bytes()
-        # Nothing compresses better than this on average, so less room can't be enough.
-        least = max(SMALLEST_VOLUME_ROOM, (request.total_bytes or 0) // 50 if full else 0)
-        if room is not None and room < least:
-            raise SpaceError(
-                f"{target.address} has {room} bytes free, and at least {least} are needed",
-                "Free some space there, for instance with `keep-full`, or choose another target.",
-            )
 
     @contextlib.contextmanager
     def _extras_in_place(self, request: WriteRequest) -> Iterator[list[str]]:
@@ -233,9 +225,10 @@ class DuplicityEngine(Engine):
             uploads = request.uploads if target.local_path() is None else 1
             return launcher(
                 words,
-                line.backup(full=full, source=request.source, file_list=place.path / "list", now=now, uploads=uploads),
+                line.backup(full=full, source=source, file_list=place.path / "list", now=now, uploads=uploads),
             )
 
+        source = distinct_source(request.source, place.path)
         job = Job(
             program=self.program,
             target=target,

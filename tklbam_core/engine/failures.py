@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from ..api.storage import Target
 from .archive import SessionKey
 from .decrypt import Unreadable
 from .events import Record
+from .space import free_bytes
 
 # Exit statuses and ERROR codes of duplicity (log.py).
 USER_ERROR, MISMATCHED_HASH, EXCEPTION, GPG_FAILED, NO_FREE_SPACE = 23, 21, 30, 31, 35
@@ -65,6 +64,7 @@ class Failure:
         if not FULL.search(text) and not self.codes & {NO_FREE_SPACE, BACKEND_NO_SPACE}:
             return None
         local = self.target.local_path()
+        free: int | None
         if self.destination is not None:
             fullest = min((self.destination, self.temp), key=free_bytes)
             place, free = str(fullest), free_bytes(fullest)
@@ -101,7 +101,7 @@ def reading(failure: Failure) -> TklbamError:
     text = failure.text
     if failure.codes & {PATH_NOT_FOUND, NO_FILES}:
         return EngineError(f"the archive does not hold that path: {failure.reason}", "Check the path and the time.")
-    if failure.status == EXCEPTION and OUTSIDE.search(text) and not FULL.search(text):
+    if EXCEPTION in failure.codes and OUTSIDE.search(text) and not FULL.search(text):
         return _unsafe(failure.target, failure.reason)
     space = failure._space()
     if space is not None:
@@ -119,7 +119,7 @@ _OTHER_TIME = "Restore an earlier state with --time, or bring the file back from
 
 def _common(failure: Failure) -> TklbamError | None:
     text = failure.text
-    if failure.status == USER_ERROR and "already running" in text:
+    if USER_ERROR in failure.codes and "already running" in text:
         return LockedError("another run is using the same target and cache", "Wait until it has ended.")
     if WRONG_SECRET.search(text):
         return ArchiveError(f"the secret does not open the archive at {failure.target.address}", SECRET_REMEDY)
@@ -136,9 +136,9 @@ def _common(failure: Failure) -> TklbamError | None:
         return TargetError(
             f"{failure.target.address} can't be used: {failure.reason}", "Check that it can be reached and written to."
         )
-    if failure.status == GPG_FAILED and not BAD_DATA.search(text):
+    if GPG_FAILED in failure.codes and not BAD_DATA.search(text):
         return EngineError(f"gpg does not work: {failure.reason}", "Check that GnuPG and its agent are installed.")
-    if failure.status == GPG_FAILED:
+    if GPG_FAILED in failure.codes:
         return ArchiveError(
             f"{_named(text)} at {failure.target.address} can't be decrypted: {failure.reason}", _OTHER_TIME
         )
@@ -186,14 +186,3 @@ def _unsafe(target: Target, reason: str) -> UnsafePathError:
 def _named(text: str) -> str:
     found = VOLUME.search(text)
     return found[0] if found else "a file"
-
-
-def free_bytes(path: Path) -> int:
-    """Bytes an ordinary write can still use on the file system of `path` (0 where that can't be told)."""
-    try:
-        state = os.statvfs(path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR) and path != path.parent:
-            return free_bytes(path.parent)
-        return 0
-    return state.f_bavail * state.f_frsize

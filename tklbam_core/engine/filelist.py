@@ -44,6 +44,19 @@ def vanished(source: Path, file_list: Path) -> Iterator[str]:
                 yield path.decode("utf-8", "backslashreplace")
 
 
+def count_listed(list_file: Path, source: Path) -> int:
+    """How many paths of a list are there (and no sockets, which are passed over)."""
+    base = os.fsencode(source) + b"/"
+    found = 0
+    with open(list_file, "rb") as listed:
+        for path in entries(listed):
+            try:
+                found += not stat.S_ISSOCK(os.lstat(base + path).st_mode)
+            except OSError:
+                continue
+    return found
+
+
 def is_storable(path: bytes) -> bool:
     """Whether duplicity can read this path from a list."""
     try:

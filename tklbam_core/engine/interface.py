@@ -64,7 +64,7 @@ class WriteResult:
     """What was stored. `source_size` and `changed` describe the source; `seconds` is wall time.
 
     `unread` names, a line each, what was asked for and could not be stored: anything in it makes the session
-    incomplete.
+    incomplete. `vanished` are paths that went away after they were listed, which is normal.
     `warnings` are other things worth knowing.
     """
 
@@ -77,6 +77,7 @@ class WriteResult:
     seconds: float
     warnings: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    vanished: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

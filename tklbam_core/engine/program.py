@@ -139,6 +139,20 @@ class CommandLine:
         ]
 
 
+def distinct_source(source: Path, workspace: Path) -> Path:
+    """The source directory by a name under which duplicity does not take it for `/`.
+
+    With `--files-from` it tells `/` by "equal to its own parent", where equal means mode, owner and time (in seconds):
+    any other directory that resembles its parent in these is then stored empty, without a word. Behind a symbolic link
+    the parent is never equal.
+    """
+    if source == source.parent:
+        return source
+    link = workspace / "above"
+    link.symlink_to(source.parent)
+    return link / source.name
+
+
 def launcher(words: Sequence[str], command: Sequence[str]) -> list[str]:
     """The command, started by `confined.py` with these words of its own."""
     script = Path(__file__).with_name("confined.py")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ..api.progress import Progress, ProgressEvent
 from ..api.storage import Target
 from . import events
 from .confined import REFUSED
-from .failures import Failure
+from .failures import MISMATCHED_HASH, Failure
 from .program import CommandLine, Program
 from .workspace import Workspace
 
@@ -46,7 +47,7 @@ def run_duplicity(
     address = job.target.engine()
     account = events.Account()
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb") as log:
+    with os.fdopen(reading, "rb"):
         try:
             line = CommandLine(
                 program=job.program,
@@ -63,12 +64,15 @@ def run_duplicity(
             environment = {**address.environment, "PASSPHRASE": job.secret}
             with start(
                 argv, env=job.workspace.environment, secrets=environment, pass_fds=(writing, job.workspace.lock)
-            ):
+            ) as process:
                 os.close(writing)
                 writing = -1
-                for record in events.records(log):
-                    account.take(record)
-                    take(record)
+                try:
+                    for record in events.records(_lines(reading, lambda: _patience(account))):
+                        account.take(record)
+                        take(record)
+                except TimeoutError:
+                    process.stop()
             return account, None
         except CommandError as error:
             if error.status == REFUSED and "confined:" in error.stderr:
@@ -91,6 +95,32 @@ def run_duplicity(
         finally:
             if writing >= 0:
                 os.close(writing)
+
+
+def _patience(account: events.Account) -> float | None:
+    """Seconds of silence after which duplicity, having told an error, is taken to hang; None: any.
+
+    It waits for its gpg to end, and gpg waits for somebody to read on, for ever.
+    """
+    if not account.errors:
+        return None
+    # What does not match its hash is fetched again, which may take a while.
+    return 120.0 if account.errors[-1].code == MISMATCHED_HASH else 5.0
+
+
+def _lines(descriptor: int, patience: Callable[[], float | None]) -> Iterator[bytes]:
+    """Lines as they come. Raises TimeoutError when nothing comes for as long as `patience` says."""
+    rest = b""
+    while True:
+        if not select.select([descriptor], [], [], patience())[0]:
+            raise TimeoutError
+        data = os.read(descriptor, 1 << 16)
+        if not data:
+            break
+        *whole, rest = (rest + data).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 class UploadProgress:

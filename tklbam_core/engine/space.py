@@ -1,0 +1,46 @@
+"""Room on file systems, before and after it ran out."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from ..api.errors import SpaceError
+from ..api.storage import Target
+from .interface import WriteRequest
+
+LEAST_ROOM = 1 << 20
+"""Bytes that must be free on a target before anything is sent to it."""
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes an ordinary write can still use on the file system of `path` (0 where that can't be told)."""
+    try:
+        state = os.statvfs(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR) and path != path.parent:
+            return free_bytes(path.parent)
+        return 0
+    return state.f_bavail * state.f_frsize
+
+
+def check_room(target: Target, request: WriteRequest, full: bool, temp: Path) -> None:
+    """Raises SpaceError where a session is sure not to fit: better before the first volume than after the last."""
+    # duplicity refuses to start with less: two volumes, those on their way, and a third of one for signatures.
+    on_their_way = request.uploads if request.uploads > 1 and target.local_path() is None else 0
+    needed = int((2.3 + on_their_way) * (request.volume_size << 20))
+    free = free_bytes(temp)
+    if free < needed:
+        raise SpaceError(
+            f"the temporary directory {temp} has {free} bytes free, and {needed} are needed",
+            "Free some space there, set TMPDIR to another file system, or choose a smaller volsize.",
+        )
+    room = target.free_bytes()
+    # Nothing compresses better than to a fiftieth on average, so with less room a full session can't fit.
+    least = max(LEAST_ROOM, (request.total_bytes or 0) // 50 if full else 0)
+    if room is not None and room < least:
+        raise SpaceError(
+            f"{target.address} has {room} bytes free, and at least {least} are needed",
+            "Free some space there, for instance with `keep-full`, or choose another target.",
+        )
