@@ -324,6 +324,9 @@ def store_on(
     )
     for warning in result.warnings:
         warn(summary, context, warning)
+    summary.missing += [text for text in result.unread if text not in summary.missing]
+    if result.vanished:
+        context.note(f"{len(result.vanished)} files were gone before they could be stored")
     verification = engine.verify(target, result.session, secret)
     for problem in verification.problems:
         warn(summary, context, f"{target.address}: {problem}")

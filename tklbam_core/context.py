@@ -12,7 +12,7 @@ from .api.models import TargetRequest
 from .api.progress import Progress, silent
 from .api.storage import Target
 from .host import Host
-from .plugins import Plugins
+from .plugins import Plugins, find
 from .registry import Registry
 
 STORAGE_PLUGINS = {
@@ -54,6 +54,7 @@ class Context:
         found: Target | None = self.plugins.first(
             "storage",
             "tklbam_storage_target",
+            name=scheme,
             request=TargetRequest(
                 address=address,
                 credentials=credentials or {},
@@ -62,7 +63,7 @@ class Context:
             ),
         )
         if found is None:
-            known = sorted({plugin.name for plugin in self.plugins.load("storage")})
+            known = sorted({plugin.name for plugin in find(["storage"])})
             remedy = (
                 f"Install {STORAGE_PLUGINS[scheme]}." if scheme in STORAGE_PLUGINS else "Check the address's spelling."
             )

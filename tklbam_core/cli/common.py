@@ -62,7 +62,7 @@ class Output:
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def result(self, text: str) -> None:
-        click.echo(text)
+        click.echo(printable(text))
 
     def json(self, value: Any) -> None:
         click.echo(json.dumps(value, indent=2, default=str))

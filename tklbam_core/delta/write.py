@@ -79,7 +79,7 @@ def write_changes(
         changes.missing.append(f"{unnamed} more paths that could not be read")
     if report.unchecked:
         changes.warnings.append(
-            f"{report.unchecked} files could not be compared by content: the profile {profile.profile_id} has no hashes "
-            "of them, so a change behind an unchanged size and mtime is not seen"
+            f"{report.unchecked} files could not be compared by content: the profile {profile.profile_id} has no "
+            "hashes of them, so a change behind an unchanged size and mtime is not seen"
         )
     return changes

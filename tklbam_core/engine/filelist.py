@@ -40,7 +40,7 @@ def vanished(source: Path, file_list: Path) -> Iterator[str]:
     base = os.fsencode(source) + b"/"
     with open(file_list, "rb") as listed:
         for path in entries(listed):
-            if not os.path.lexists(base + path):
+            if is_storable(path) and not os.path.lexists(base + path):
                 yield path.decode("utf-8", "backslashreplace")
 
 

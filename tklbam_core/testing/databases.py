@@ -85,6 +85,14 @@ class DatabaseContract:
         assert isinstance(report, DatabaseReport)
         return report
 
+    def complaint(self, plugin: Any, server: DatabaseServer, extras: Path) -> str:
+        """What a dump says of a server that can't be read, be it an error or failures in the report."""
+        try:
+            failures = self.dump(plugin, server, extras).failures
+        except DatabaseError as error:
+            return error.what
+        return "; ".join(failure.reason for failure in failures)
+
     def restore(
         self,
         plugin: Any,
@@ -186,12 +194,7 @@ class DatabaseContract:
         server.fill()
         server.stop()
         try:
-            try:
-                failures = self.dump(plugin, server, tmp_path / "extras").failures
-            except DatabaseError as error:
-                assert error.what
-            else:
-                assert failures, "a server that can't be read was passed over in silence"
+            assert self.complaint(plugin, server, tmp_path / "extras"), "it was passed over in silence"
         finally:
             server.start()
 
