@@ -12,8 +12,13 @@ MAXIMUM = 16 * MIB
 LINE_CAP = MIB
 KEY_CAP = 1024
 PLAIN_KEY = 64
-# (from this many bytes in the file on, average distance of cuts in bytes)
-DISTANCES = ((MINIMUM, 8 * MIB), (8 * MIB, 2 * MIB), (12 * MIB, MIB // 2))
+# (up to this many bytes in the file, average distance of cuts in bytes)
+DISTANCES = ((8 * MIB, 8 * MIB), (12 * MIB, 2 * MIB), (MAXIMUM, MIB // 2))
+
+
+def distance_at(size: int) -> tuple[int, int]:
+    """For a file of `size` bytes: up to which size, and how far cuts lie apart on average (0: cut here)."""
+    return next(((bound, distance) for bound, distance in DISTANCES if size < bound), (size, 0))
 
 
 class RowsWriter:
@@ -79,50 +84,46 @@ class RowsWriter:
             if self._size < MINIMUM:
                 # Nothing can be cut before the minimum: take all lines up to it in one piece.
                 stop = data.find(b"\n", min(at + MINIMUM - self._size, len(data)) - 1) + 1 or len(data)
-                self._put(data[at:stop])
-                at = stop
-                continue
-            start = at
-            size = self._size
-            bound = False
-            while at < len(data):
-                end = data.find(b"\n", at) + 1
-                length = end - at
-                if self._is_cut(data, at, end, size):
-                    bound = True
-                    break
-                size += length
-                at = end
-            self._put(data[start:at])
-            if bound:
-                self._next(crc32(self._key(data, at, data.find(b"\n", at) + 1)))
-                self._put(data[at : (end := data.find(b"\n", at) + 1)])
-                at = end
+            else:
+                stop = self._find_cut(data, at)
+                if stop == at:
+                    end = data.find(b"\n", at) + 1
+                    self._next(crc32(self._key(data, at, end)))
+                    stop = end
+            self._put(data[at:stop])
+            at = stop
 
-    def _is_cut(self, data: bytes, start: int, end: int, size: int) -> bool:
-        if size >= MAXIMUM:
-            return True
-        distance = (
-            DISTANCES[0][1]
-            if size < DISTANCES[1][0]
-            else DISTANCES[1][1]
-            if size < DISTANCES[2][0]
-            else DISTANCES[2][1]
-        )
-        return crc32(self._key(data, start, end)) * distance < (min(end - start, LINE_CAP) << 32)
+    def _find_cut(self, data: bytes, at: int) -> int:
+        """Where the first line from `at` on starts that begins a new file, the end of `data` where none does."""
+        # This loop sees half of all rows, hence its local names.
+        find, key, size, total = data.find, self._key, self._size, len(data)
+        bound = distance = 0
+        while at < total:
+            if size >= bound:
+                bound, distance = distance_at(size)
+            end = find(b"\n", at) + 1
+            length = end - at
+            if crc32(key(data, at, end)) * distance < (length if length < LINE_CAP else LINE_CAP) << 32:
+                return at
+            size += length
+            at = end
+        return at
 
     def _consider(self, line: bytes, length: int) -> None:
-        if self._is_cut(line, 0, length, self._size):
-            self._next(crc32(self._key(line, 0, len(line))))
+        key_hash = crc32(self._key(line, 0, len(line)))
+        if key_hash * distance_at(self._size)[1] < length << 32:
+            self._next(key_hash)
 
     def _key(self, data: bytes, start: int, end: int) -> bytes:
+        if self._key_columns == 1:
+            comma = data.find(b",", start, min(end, start + KEY_CAP))
+            return data[start:comma] if comma >= 0 else data[start : min(end, start + PLAIN_KEY)]
         at = start
-        limit = min(end, start + KEY_CAP)
         for _ in range(self._key_columns):
-            at = data.find(b",", at, limit) + 1
+            at = data.find(b",", at, min(end, start + KEY_CAP)) + 1
             if not at:
-                return data[start : min(end, start + PLAIN_KEY)]
-        return data[start : at - 1] if self._key_columns else data[start : min(end, start + PLAIN_KEY)]
+                break
+        return data[start : at - 1] if at > start else data[start : min(end, start + PLAIN_KEY)]
 
     def _next(self, key_hash: int) -> None:
         self._close()

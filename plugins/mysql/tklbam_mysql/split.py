@@ -15,7 +15,7 @@ from tklbam_core.api import FormatError
 from .names import quote
 
 _FIRST_ROW = re.compile(rb"\((?:[^'\\]|'(?:[^'\\]|\\.|'')*')*?\)(?=(,\n\()|(,\()|(;\n))", re.DOTALL)
-_HOLD = 3
+_HALVES = (b"),\n", b"),", b");", b")")
 _INSERT = b"INSERT INTO "
 _NAME = rb"(?:`(?:[^`]|``)*`|row_start|row_end)"
 _HEADER = re.compile(rb"INSERT INTO `((?:[^`]|``)*)` \((" + _NAME + rb"(?:, " + _NAME + rb")*)\) VALUES[ \n]+")
@@ -116,10 +116,11 @@ class Splitter:
     def _lines(self, ended: bool) -> bool:
         end = self._buffer.find(b");\n")
         if end < 0:
-            keep = 0 if ended else _HOLD
-            block = self._buffer[: len(self._buffer) - keep]
-            self._buffer = self._buffer[len(block) :]
-            self._write(block.replace(b"),\n(", b"\n"))
+            rows = self._buffer.replace(b"),\n(", b"\n")
+            # What may be half a separator waits for its other half.
+            held = 0 if ended else next((len(half) for half in _HALVES if rows.endswith(half)), 0)
+            self._buffer = rows[len(rows) - held :]
+            self._write(rows[: len(rows) - held])
             return False
         self._write(self._buffer[:end].replace(b"),\n(", b"\n") + b"\n")
         self._buffer = self._buffer[end + 3 :]

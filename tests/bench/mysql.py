@@ -1,0 +1,272 @@
+"""Dump and restore of a MariaDB database against the vendor's own clients, in one run on the same servers.
+
+`python -m tests.bench.mysql [MEGABYTES]`. Starts two servers of its own below the temporary directory, and removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROUNDS = 2
+MAX_DUMP = 1.2
+MAX_RESTORE = 0.6
+MAX_MEMORY = 80.0
+MAX_GROWTH = 0.15
+MAX_FEW = 0.4
+MAX_SCATTERED = 3.0
+
+# Processes of their own, so that time and memory are those of a backup as it runs, start of the interpreter included.
+DUMP = """
+import sys
+from pathlib import Path
+from tklbam_core.api import DumpRequest, Limits
+from tklbam_mysql.plugin import MysqlPlugin
+report = MysqlPlugin().tklbam_database_dump(DumpRequest(
+    extras=Path(sys.argv[2]), limits=Limits.parse(sys.argv[3:], "mysql"), options={"socket": sys.argv[1], "user": "root"}))
+assert not report.failures, report
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+RESTORE = """
+import sys
+from pathlib import Path
+from tklbam_core.api import Limits, RestoreRequest
+from tklbam_mysql.plugin import MysqlPlugin
+report = MysqlPlugin().tklbam_database_restore(RestoreRequest(
+    extras=Path(sys.argv[2]), limits=Limits(), rollback=None, options={"socket": sys.argv[1], "user": "root"}))
+assert not report.failures, report
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds (best of the rounds) and megabytes."""
+
+    size: float
+    vendor_dump: float
+    dump: float
+    dump_memory: float
+    dump_memory_tenth: float
+    vendor_restore: float
+    restore: float
+    restore_memory: float
+    few: float
+    scattered: float
+
+    def failures(self) -> list[str]:
+        checks = [
+            (self.dump <= MAX_DUMP * self.vendor_dump, "dump is too slow"),
+            (self.restore <= MAX_RESTORE * self.vendor_restore, "restore is too slow"),
+            (max(self.dump_memory, self.restore_memory) < MAX_MEMORY, "too much memory"),
+            (
+                abs(self.dump_memory - self.dump_memory_tenth) <= MAX_GROWTH * self.dump_memory,
+                "memory grows with the data",
+            ),
+            (self.few < MAX_FEW, "20 changed rows cost too much"),
+            (self.scattered < MAX_SCATTERED, "1,200 scattered rows cost too much"),
+        ]
+        return [text for passed, text in checks if not passed]
+
+
+class Server:
+    """A MariaDB server of its own below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = str(directory / "s")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        self.directory.mkdir()
+        path = os.environ["PATH"] + ":/usr/sbin"
+        subprocess.run(
+            ["mariadb-install-db", "--no-defaults", f"--datadir={self.directory}/data", "--skip-test-db",
+             "--auth-root-authentication-method=normal", *as_root],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        with contextlib.closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        program = shutil.which("mariadbd", path=path)
+        assert program is not None
+        with open(self.directory / "log", "wb") as log:
+            self._process = subprocess.Popen(
+                [program, "--no-defaults", f"--datadir={self.directory}/data", f"--socket={self.socket}",
+                 f"--port={port}", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=256M", *as_root],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        for _ in range(300):
+            ping = subprocess.run(["mariadb-admin", "--no-defaults", f"--socket={self.socket}", "--user=root", "ping"],
+                                  capture_output=True, check=False)  # fmt: skip
+            if ping.returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RuntimeError((self.directory / "log").read_text()[-2000:])
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def sql(self, text: str) -> None:
+        subprocess.run(
+            ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root"], input=text.encode(), check=True
+        )
+
+
+def fill(server: Server, megabytes: int) -> None:
+    """Text like a blog's, its metadata, binary blobs, a table without a key, and one of 200 MB (by 500) in one piece."""
+    share = megabytes / 500
+    server.sql(f"""
+        CREATE DATABASE bench; USE bench;
+        CREATE TABLE posts (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, author int NOT NULL, day datetime NOT NULL,
+          title text NOT NULL, content longtext NOT NULL, status varchar(20) NOT NULL, KEY by_day (status, day), KEY (author));
+        INSERT INTO posts SELECT seq, seq % 97, '2020-01-01' + INTERVAL seq MINUTE, CONCAT('It''s title ', seq),
+          CONCAT(REPEAT(CONCAT(MD5(seq), ' "word"\n'), 20), MD5(-seq)), 'publish' FROM seq_1_to_{int(240_000 * share)};
+        CREATE TABLE meta (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, post bigint unsigned NOT NULL,
+          name varchar(255), value longtext, KEY (post), KEY (name(100)));
+        INSERT INTO meta SELECT seq, seq DIV 5, CONCAT('_key_', seq % 50), SHA1(seq) FROM seq_1_to_{int(900_000 * share)};
+        CREATE TABLE files (name varchar(60) PRIMARY KEY, data longblob);
+        INSERT INTO files SELECT MD5(seq), REPEAT(UNHEX(SHA2(seq, 512)), 200) FROM seq_1_to_{int(3_000 * share)};
+        CREATE TABLE journal (at datetime, what varchar(300));
+        INSERT INTO journal SELECT '2024-01-01' + INTERVAL seq SECOND, REPEAT(MD5(seq), 5) FROM seq_1_to_{int(200_000 * share)};
+    """)
+
+
+def timed(argv: list[str], output: Path | None = None, source: Path | None = None) -> tuple[float, str]:
+    """Seconds and standard output of a program."""
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stdout = stack.enter_context(open(output, "wb")) if output else subprocess.PIPE
+        stdin = stack.enter_context(open(source, "rb")) if source else subprocess.DEVNULL
+        done = subprocess.run(argv, stdout=stdout, stdin=stdin, check=True)
+    return time.monotonic() - started, (done.stdout or b"").decode()
+
+
+def ours(code: str, server: Server, extras: Path, *limits: str) -> tuple[float, float]:
+    """Seconds and peak memory in megabytes of one of our runs."""
+    seconds, said = timed([sys.executable, "-c", code, server.socket, str(extras), *limits])
+    return seconds, int(said.split()[-1]) / 1024
+
+
+def measure(megabytes: int, scratch: Path) -> Measured:
+    source, target = Server(scratch / "source"), Server(scratch / "target")
+    try:
+        source.start()
+        target.start()
+        fill(source, megabytes)
+        vendor_file, extras = scratch / "vendor.sql", scratch / "extras"
+        dumper = ["mariadb-dump", "--no-defaults", f"--socket={source.socket}", "--user=root", "--single-transaction",
+                  "--order-by-primary", "--hex-blob", "--routines", "--events", "--databases", "bench"]  # fmt: skip
+        vendor_dump, dump, memory = [], [], 0.0
+        for _ in range(ROUNDS):
+            vendor_dump.append(timed(dumper, output=vendor_file)[0])
+            shutil.rmtree(extras, ignore_errors=True)
+            seconds, memory = ours(DUMP, source, extras)
+            dump.append(seconds)
+        client = ["mariadb", "--no-defaults", f"--socket={target.socket}", "--user=root"]
+        vendor_restore, restore, restore_memory = [], [], 0.0
+        for _ in range(ROUNDS):
+            target.sql("DROP DATABASE IF EXISTS bench")
+            vendor_restore.append(timed(client, source=vendor_file)[0])
+            target.sql("DROP DATABASE IF EXISTS bench")
+            seconds, restore_memory = ours(RESTORE, target, extras)
+            restore.append(seconds)
+        few, scattered = deltas(source, extras, scratch)
+        source.sql("DROP DATABASE bench")
+        fill(source, megabytes // 10)
+        _, tenth = ours(DUMP, source, scratch / "tenth")
+        return Measured(
+            size=vendor_file.stat().st_size / 1e6, vendor_dump=min(vendor_dump), dump=min(dump), dump_memory=memory,
+            dump_memory_tenth=tenth, vendor_restore=min(vendor_restore), restore=min(restore),
+            restore_memory=restore_memory, few=few, scattered=scattered,
+        )  # fmt: skip
+    finally:
+        source.stop()
+        target.stop()
+
+
+def deltas(source: Server, extras: Path, scratch: Path) -> tuple[float, float]:
+    """What an increment costs (MB on the target) after 20 and after 1,200 changed rows of `posts`, the largest table."""
+    store = scratch / "store"
+    base = ["duplicity", "--no-encryption", "--archive-dir", str(scratch / "archive"), "--allow-source-mismatch"]
+    age(extras)
+    timed([*base, "full", str(extras), f"file://{store}"])
+    costs = []
+    for step, count in ((7, 20), (11, 1200)):
+        source.sql(f"""SET NAMES latin1; USE bench; SET @n = (SELECT max(id) FROM posts);
+            UPDATE posts SET title = CONCAT('changed ', id), content = CONCAT('new ', SHA1(id + {step}), content)
+            WHERE id IN (SELECT 1 + (seq * FLOOR(@n / {count}) + {step}) % @n FROM seq_1_to_{count});""")
+        kept = scratch / "kept"
+        extras.rename(kept)
+        ours(DUMP, source, extras)
+        keep_times(extras, kept)
+        shutil.rmtree(kept)
+        size = sum(path.stat().st_size for path in store.iterdir())
+        timed([*base, "incremental", str(extras), f"file://{store}"])
+        costs.append((sum(path.stat().st_size for path in store.iterdir()) - size) / 1e6)
+    return costs[0], costs[1]
+
+
+def age(directory: Path) -> None:
+    """Times of an hour ago: what is written from now on is newer, as from one backup to the next."""
+    then = time.time() - 3600
+    for path in directory.rglob("*"):
+        os.utime(path, (then, then))
+
+
+def keep_times(new: Path, old: Path) -> None:
+    """A file with the same content gets its old time back, as a backup gives it."""
+    for path in new.rglob("*"):
+        known = old / path.relative_to(new)
+        if path.is_dir() or (known.is_file() and known.read_bytes() == path.read_bytes()):
+            if known.exists():
+                os.utime(path, (known.stat().st_atime, known.stat().st_mtime))
+
+
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="tklbam-bench-mysql-", dir=os.environ.get("TKLBAM_BENCH_DIR")))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def run(megabytes: int = 500) -> None:
+    """Measures and prints a table. Raises AssertionError where a promise does not hold."""
+    with scratch_directory() as scratch:
+        found = measure(megabytes, scratch)
+    dump, restore = found.dump / found.vendor_dump, found.restore / found.vendor_restore
+    print(
+        f"MySQL, {found.size:.0f} MB as mariadb-dump writes it:   vendor     ours   ratio   allowed   memory (a tenth)"
+    )
+    print(
+        f"{'dump':>41} {found.vendor_dump:>10.1f} s {found.dump:>6.1f} s {dump:>5.2f} × {MAX_DUMP:>7.1f} ×"
+        f" {found.dump_memory:>5.0f} MB ({found.dump_memory_tenth:.0f} MB)"
+    )
+    print(
+        f"{'restore':>41} {found.vendor_restore:>10.1f} s {found.restore:>6.1f} s {restore:>5.2f} × {MAX_RESTORE:>7.1f} ×"
+        f" {found.restore_memory:>5.0f} MB"
+    )
+    print(
+        f"increment after 20 changed rows {found.few:.2f} MB (allowed {MAX_FEW}), 1,200 scattered {found.scattered:.2f} MB"
+    )
+    print(f"(allowed {MAX_SCATTERED})")
+    assert not (broken := found.failures()), "; ".join(broken)
+
+
+if __name__ == "__main__":
+    run(*map(int, sys.argv[1:2]))
