@@ -13,11 +13,20 @@ import click
 if TYPE_CHECKING:
     from tklbam_core.api import DatabaseReport, Progress
 
-SETTINGS = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
-"""Limits may begin with a dash."""
+SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
-@click.command("pgsql2fs", context_settings=SETTINGS)
+class LimitsCommand(click.Command):
+    """A command whose words may begin with a dash, as limits do: only its own flags are options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        flags = {name for parameter in self.get_params(ctx) for name in parameter.opts if name.startswith("-")}
+        options = [word for word in args if word in flags or word.startswith("--")]
+        words = [word for word in args if word not in options]
+        return super().parse_args(ctx, [*options, "--", *words])
+
+
+@click.command("pgsql2fs", cls=LimitsCommand, context_settings=SETTINGS)
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 @click.argument("limits", nargs=-1, metavar="[-]DB[/TABLE]…", type=click.UNPROCESSED)
 @click.option("-v", "--verbose", is_flag=True, help="Say what is at hand.")
@@ -55,7 +64,7 @@ def pgsql2fs(out: Path, limits: tuple[str, ...], verbose: bool, debug: bool) -> 
     return _tell(report)
 
 
-@click.command("fs2pgsql", context_settings=SETTINGS)
+@click.command("fs2pgsql", cls=LimitsCommand, context_settings=SETTINGS)
 @click.argument("pgfs", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="PGFS")
 @click.argument("limits", nargs=-1, metavar="[-]DB[/TABLE]…", type=click.UNPROCESSED)
 @click.option("--simulate", "-s", is_flag=True, help="Change nothing; say what would be restored.")

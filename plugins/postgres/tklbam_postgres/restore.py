@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tklbam_core.api import (
@@ -37,13 +37,15 @@ def restore(request: RestoreRequest) -> DatabaseReport | None:
     if not base.is_dir():
         return None
     chosen = options.parse(request.options)
-    stored = layout.read_index(base) if layout.is_v2(base) else v1.read_index(base)
+    form = layout if layout.is_v2(base) else v1
+    stored = form.read_index(base)
     found = clusters.find(chosen, request.root)
     if not found and request.root != Path("/"):
         # The root of another system: its servers are not running.
         return _skipped(stored)
     pairs, failures = pair(stored, found, chosen)
-    work = _Restore(request, chosen, Journal(None if request.simulate else request.rollback), failures)
+    journal = Journal(None if request.simulate else request.rollback)
+    work = _Restore(request, chosen, form.read_database, journal, failures)
     servers = []
     for each in pairs:
         try:
@@ -94,10 +96,16 @@ class _Restore:
     """One run's findings as they come."""
 
     def __init__(
-        self, request: RestoreRequest, chosen: options.Options, journal: Journal, failures: list[DatabaseFailure]
+        self,
+        request: RestoreRequest,
+        chosen: options.Options,
+        read: Callable[[str, Path], StoredDatabase],
+        journal: Journal,
+        failures: list[DatabaseFailure],
     ) -> None:
         self.request = request
         self.options = chosen
+        self.read = read
         self.journal = journal
         self.results: list[DatabaseResult] = []
         self.failures = failures
@@ -113,7 +121,7 @@ class _Restore:
                 continue
             began = time.monotonic()
             try:
-                database = (layout if (directory / "tables.jsonl").exists() else v1).read_database(name, directory)
+                database = self.read(name, directory)
                 warnings = checks.check(server, database, self.options.locale)
                 rows = None
                 if self.request.simulate:

@@ -22,6 +22,7 @@ ROLE = re.compile(rf"(CREATE|ALTER|COMMENT ON) ROLE ({IDENTIFIER})", re.DOTALL)
 TABLESPACE = re.compile(rf"CREATE TABLESPACE ({IDENTIFIER})", re.DOTALL)
 IN_DATABASE = re.compile(rf"ALTER ROLE {IDENTIFIER} IN DATABASE ({IDENTIFIER})", re.DOTALL)
 GRANTOR = re.compile(rf"\s+GRANTED BY {IDENTIFIER}$")
+LISTED = re.compile(r'\s*((?:"(?:[^"]|"")*"|[^,"])+)')
 FLAGS = {
     "rolsuper": "SUPERUSER",
     "rolinherit": "INHERIT",
@@ -211,10 +212,10 @@ def _role_as_before(name: str, attributes: dict[str, Any], now: dict[str, Any], 
 
 def _setting_value(key: str, value: str) -> str:
     # These are lists of identifiers, kept as they were written; quoted as one string they would be one name.
-    lists = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "datestyle")
+    lists = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
     if key.lower() not in lists:
         return literal(value)
-    return ", ".join(literal(unquote(part.strip())) for part in value.split(","))
+    return ", ".join(literal(unquote(part)) for part in LISTED.findall(value))
 
 
 def _grant(role: str, member: str, grantor: str | None, options: dict[str, bool], version: int) -> str:

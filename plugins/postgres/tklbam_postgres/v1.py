@@ -30,6 +30,8 @@ def read_database(name: str, directory: Path) -> StoredDatabase:
     Raises FormatError where members that `manifest.txt` lists are not there.
     """
     contents = toc.read(directory / "toc.dat")
+    for entry in contents.of_kind("BLOBS"):
+        entry.filename = b"blobs.toc"  # the tar format names a file here that it does not write
     manifest = directory / "manifest.txt"
     if manifest.exists():
         for number, member in enumerate(manifest.read_bytes().split(b"\n"), 1):
