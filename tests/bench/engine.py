@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-FILES, CHANGED, ROUNDS = 20_000, 5_000, 3
+FILES, CHANGED, ROUNDS = 20_000, 5_000, 2
 MAX_RATIO = 1.5
 SECRET = "a-benchmark-needs-no-secret-but-a-long-one"
 

@@ -167,6 +167,7 @@ def main(words: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most) if most != resource.RLIM_INFINITY else (4096, most))
     os.umask(0o077)
     os.chdir("/")
+    os.environ.pop("PYTHONOPTIMIZE", None)  # duplicity refuses to run with it
     try:
         if binds or writable:
             own_mounts(kernel)

@@ -228,7 +228,7 @@ class DuplicityEngine(Engine):
                 line.backup(full=full, source=source, file_list=place.path / "list", now=now, uploads=uploads),
             )
 
-        source = distinct_source(request.source, place.path)
+        source = distinct_source(request.source, place.path) if self.program.reads_lists else request.source
         job = Job(
             program=self.program,
             target=target,

@@ -48,7 +48,7 @@ def find_program(given: Path | None = None) -> Program:
     version = _installed_version() if Path(found) == beside else None
     if version is None:
         try:
-            answer = run([str(found), "--version"], env={"LC_ALL": "C.UTF-8", "PYTHONOPTIMIZE": ""})
+            answer = run(["env", "-u", "PYTHONOPTIMIZE", str(found), "--version"], env={"LC_ALL": "C.UTF-8"})
         except TklbamError as error:
             raise EngineError(f"{found} does not work: {error.what}", remedy) from error
         version = answer.stdout.decode("utf-8", "replace").removeprefix("duplicity").strip()

@@ -44,8 +44,6 @@ class Workspace:
             "HOME": str(self.path),
             "LC_ALL": "C.UTF-8",
             "LANGUAGE": "",
-            "PYTHONOPTIMIZE": "",
-            "PYTHONUNBUFFERED": "",
         }
 
 
