@@ -68,7 +68,9 @@ def _build(suite: str, work: Path) -> None:
     sources = list(_host_sources())
     host_suite = _host_codename()
     archives = [uri for uri, release in sources if release == host_suite]
-    mirror = archives[0] if archives else "http://deb.debian.org/debian"
+    if not archives:
+        raise RuntimeError(f"apt here knows no archive of {host_suite}, so no tree can be made")
+    mirror = archives[0]
     log = work.with_suffix(".log")
     with open(log, "wb") as output:
         subprocess.run(

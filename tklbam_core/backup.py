@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,11 +33,13 @@ from .system.userdb_io import save_for_backup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupOrder:
-    """What the administrator asked for. `addresses` are URLs; `overrides` are path rules and database limits;
+    """What the administrator asked for. `addresses` are URLs, for which a Hub gave `credentials`;
+    `overrides` are path rules and database limits;
     `full_backup` is the age at which a chain is followed by a new full session; `volume_size` is megabytes;
     `keep_full` 0 keeps every chain; `extract` is a directory to write the backup into as plain files, instead."""
 
     addresses: tuple[str, ...] = ()
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     overrides: tuple[str, ...] = ()
     full_backup: Interval = field(default_factory=lambda: Interval.parse("1M"))
     volume_size: int = 25
@@ -133,7 +135,7 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
 
 def open_targets(order: BackupOrder, context: Context) -> list[Target]:
     """The targets. Raises the first one's error, before any work is done, when none of them can be written."""
-    targets = [context.target(address) for address in order.addresses]
+    targets = [context.target(address, order.credentials) for address in order.addresses]
     if order.simulate or order.extract is not None:
         return targets
     if not targets:

@@ -16,7 +16,7 @@ from .host import Host
 from .plugins import Plugins
 from .registry import Registry, StoredProfile
 
-NEVER_RENEWED = ("empty", "custom:", "dpkg:")
+NEVER_RENEWED = ("empty", "custom:")
 PARTS = ("dirindex.conf", "packages")
 """A profile has at least one of these: without the first no files are compared, without the second no packages."""
 
@@ -98,7 +98,8 @@ def _newer(
     warn: Callable[[str], None],
     progress: Progress,
 ) -> EnsuredProfile | None:
-    if registry.account is None or stored.timestamp is None or stored.profile_id.startswith(NEVER_RENEWED):
+    derived = stored.source.startswith("dpkg")  # from this very system, so no Hub has a better one
+    if registry.account is None or stored.timestamp is None or derived or stored.profile_id.startswith(NEVER_RENEWED):
         return None
     try:
         return _find(

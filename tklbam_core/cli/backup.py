@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,19 +99,42 @@ def command(host: Host, output: Output, **options: Any) -> int:
             extract=options["dump"],
             run_hooks=options["run_hooks"],
         )
+        stores = not order.simulate and order.extract is None
         profile_id = ""
         try:
             profile = run.profile(config.force_profile)
             profile_id = profile.profile_id
-            summary = run_backup(order, profile, secret, run.context, run.engine)
+            with use_hub(run, order, profile_id) if stores and not order.addresses else nullcontext(order) as order:
+                if stores:
+                    run.registry.write_backup_resume({"started": started.isoformat(), "addresses": order.addresses})
+                summary = run_backup(order, profile, secret, run.context, run.engine)
         except TklbamError as error:
-            if not order.simulate and order.extract is None:
+            if stores:
                 record_failure(run.registry, order, started, error.what, profile_id)
+                run.registry.forget_backup_resume()
             raise
-        if summary.stored:
-            record_backup(run.registry, summary)
+        if stores:
+            hub = run.registry.hub_backup
+            record_backup(run.registry, summary, hub.backup_id if hub is not None and not config.addresses else "")
+            run.registry.forget_backup_resume()
         show(summary, order, output)
     return 3 if summary.missing else 0
+
+
+@contextmanager
+def use_hub(run: Run, order: BackupOrder, profile_id: str) -> Iterator[BackupOrder]:
+    """Without an address of the administrator's: the Hub's, when this server is linked to one."""
+    from dataclasses import replace
+
+    from ..hub import hub_backup, storage_credentials
+
+    if run.registry.account is None:
+        yield order
+        return
+    credentials = storage_credentials(run.context)
+    with hub_backup(run.context, profile_id) as record:
+        run.output.note(f"Hub backup #{record.backup_id}")
+        yield replace(order, addresses=(record.address,), credentials=credentials)
 
 
 def store_raw(run: Run, directory: Path, secret: str, output: Output) -> int:
