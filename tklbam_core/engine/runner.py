@@ -139,7 +139,8 @@ class UploadProgress:
         if record.code in (events.FILE_NEW, events.FILE_CHANGED):
             self._item = record.message[2:]
         elif record.code == events.PROGRESS and record.extra.isdigit():
-            self._done = max(self._done, int(record.extra))
+            # duplicity counts directories, too, and so ends a little higher.
+            self._done = max(self._done, min(int(record.extra), self._total or int(record.extra)))
         else:
             return
         if time.monotonic() - self._last >= OFTEN:
