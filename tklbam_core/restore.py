@@ -198,7 +198,8 @@ def undone_on_failure(order: RestoreOrder, context: Context) -> Iterator[Path]:
     try:
         yield area
     except BaseException as error:
-        context.warn(f"the restore failed ({str(error) or type(error).__name__}); undoing it")
+        what = error.what if isinstance(error, TklbamError) else str(error) or type(error).__name__
+        context.warn(f"the restore failed ({what}); undoing it")
         undo_failed_restore(context)
         raise
     if not order.rollback:

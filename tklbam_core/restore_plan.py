@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -114,23 +115,26 @@ def path_filter(host: Host, limits: Sequence[str]) -> PathFilter:
 def count_paths(plan: RestorePlan, root: Path) -> None:
     with SafeRoot(root) as safe:
         for change in plan.changes():
+            # Asked of every path: a parent that leads out of the root stops the restore before it has begun.
+            mode = mode_of(safe, change.path)
             if change.kind == "d":
                 plan.deletes += 1
             elif change.kind in "sa":
                 plan.stats += 1
             else:
                 plan.overlay += 1
-                mode = mode_of(safe, change.path)
                 plan.replaced += mode is not None
                 if mode is not None and stat.S_ISDIR(mode) and len(plan.swapped) < SHOWN:
                     plan.swapped.append(change.path)
 
 
 def mode_of(root: SafeRoot, path: bytes) -> int | None:
-    """The st_mode of a path of the system, None where nothing is."""
+    """The st_mode of a path of the system, None where nothing is. Raises UnsafePathError."""
     try:
         status = root.at(path).lstat()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         return None
     return None if status is None else status.st_mode
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..api.errors import IncompatibleBackupError, UsageError
+from ..api.errors import IncompatibleBackupError, KeyPacketError, UsageError
 from ..api.models import EscrowRequest
 from ..host import Host
 from .common import Output, common_options, megabytes
@@ -141,7 +141,11 @@ def read_secret(run: Run, key: bytes | None, options: dict[str, Any]) -> str:
     own = run.registry.key_packet
     if own is not None and own.strip() == key.strip() and run.registry.secret is not None:
         return run.registry.secret
-    return unlock(key, passphrase_file=options["passphrase_file"], noninteractive=options["noninteractive"])
+    try:
+        return unlock(key, passphrase_file=options["passphrase_file"], noninteractive=options["noninteractive"])
+    except KeyPacketError as error:
+        place = options["keyfile"] or "the Hub's key of this backup"
+        raise KeyPacketError(f"{place}: {error.what}", error.remedy) from error
 
 
 def fetch_key(run: Run, place: str) -> bytes:
