@@ -20,8 +20,8 @@ class Collected:
         self.columns: list[str] = []
         self.data = b""
 
-    def write(self, block: bytes) -> None:
-        self.data += block
+    def pieces(self, rows: list[bytes], ended: bool) -> None:
+        self.data += b"\n".join(rows) + (b"\n" if ended else b"")
 
 
 def stream(separator: str, ending: str = ";\n") -> bytes:
@@ -60,7 +60,8 @@ def cut(directory: Path, lines: list[bytes], block: int = 1 << 20, key: int = 1)
     writer = RowsWriter(directory, key)
     data = b"".join(lines)
     for at in range(0, len(data), block):
-        writer.write(data[at : at + block])
+        ended = at + block >= len(data)
+        writer.pieces((data[:-1] if ended else data)[at : at + block].split(b"\n"), ended)
     writer.finish()
     assert b"".join((directory / name).read_bytes() for name, _, _ in writer.files) == data
     assert writer.rows == len(lines)

@@ -49,81 +49,78 @@ class RowsWriter:
     def size(self) -> int:
         return sum(size for _, _, size in self.files) + self._size
 
-    def write(self, block: bytes) -> None:
-        """Takes any piece of the stream of lines."""
+    def write(self, lines: bytes) -> None:
+        """Takes whole lines, each with its newline."""
+        self.pieces(lines.removesuffix(b"\n").split(b"\n"), True)
+
+    def pieces(self, rows: list[bytes], ended: bool) -> None:
+        """Takes rows without newlines. The first goes on where the last one stopped; `ended`: the last is whole."""
         if self._inside:
-            end = block.find(b"\n") + 1
-            if not end:
-                self._put(block)
+            if len(rows) == 1 and not ended:
+                self._put(rows[0], 0)
                 return
-            self._put(block[:end])
+            self._put(rows[0] + b"\n", 1)
             self._inside = False
-            block = block[end:]
-        data = self._rest + block if self._rest else block
-        end = data.rfind(b"\n") + 1
-        self._rest = data[end:] if end else data
-        if end:
-            self._lines(data[:end] if self._rest else data)
-        if len(self._rest) > LINE_CAP:
-            if self._size >= MINIMUM:
-                self._consider(self._rest, LINE_CAP)
-            self._put(self._rest)
+            rows = rows[1:]
+        elif self._rest:
+            rows[0] = self._rest + rows[0]
+        self._rest = b"" if ended or not rows else rows.pop()
+        self._take(rows)
+        if len(self._rest) >= LINE_CAP:
+            key_hash = crc32(self._key(self._rest))
+            if self._size >= MINIMUM and key_hash * distance_at(self._size)[1] < LINE_CAP << 32:
+                self._next(key_hash)
+            self._put(self._rest, 0)
             self._rest = b""
             self._inside = True
 
     def finish(self) -> None:
         """Closes the last file. Without a single row there is none."""
-        if self._rest:
-            self._put(self._rest + b"\n")
-            self._rest = b""
         self._close()
 
-    def _lines(self, data: bytes) -> None:
-        at = 0
-        while at < len(data):
-            if self._size < MINIMUM:
-                # Nothing can be cut before the minimum: take all lines up to it in one piece.
-                stop = data.find(b"\n", min(at + MINIMUM - self._size, len(data)) - 1) + 1 or len(data)
-            else:
-                stop = self._find_cut(data, at)
-                if stop == at:
-                    end = data.find(b"\n", at) + 1
-                    self._next(crc32(self._key(data, at, end)))
-                    stop = end
-            self._put(data[at:stop])
-            at = stop
-
-    def _find_cut(self, data: bytes, at: int) -> int:
-        """Where the first line from `at` on starts that begins a new file, the end of `data` where none does."""
-        # This loop sees half of all rows, hence its local names.
-        find, key, size, total = data.find, self._key, self._size, len(data)
-        bound = distance = 0
+    def _take(self, rows: list[bytes]) -> None:
+        at, total = 0, len(rows)
         while at < total:
+            start, size = at, self._size
+            if size < MINIMUM:
+                if not at:
+                    block = b"\n".join(rows)
+                    if size + len(block) < MINIMUM:
+                        self._put(block + b"\n", total)
+                        return
+                while at < total and size < MINIMUM:
+                    size += len(rows[at]) + 1
+                    at += 1
+            at = self._find_cut(rows, at, size)
+            if at > start:
+                self._put(b"\n".join(rows[start:at]) + b"\n", at - start)
+            if at < total:
+                self._next(crc32(self._key(rows[at])))
+
+    def _find_cut(self, rows: list[bytes], at: int, size: int) -> int:
+        """The first row from `at` on that begins a new file, the number of rows where none does."""
+        # This loop sees half of all rows, hence the commonest key in place.
+        simple = self._key_columns == 1
+        bound = distance = 0
+        for number in range(at, len(rows)):
+            row = rows[number]
             if size >= bound:
                 bound, distance = distance_at(size)
-            end = find(b"\n", at) + 1
-            length = end - at
-            if crc32(key(data, at, end)) * distance < (length if length < LINE_CAP else LINE_CAP) << 32:
-                return at
+            length = len(row) + 1
+            comma = row.find(b",", 0, KEY_CAP) if simple else -1
+            key = row[:comma] if comma > 0 else self._key(row)
+            if crc32(key) * distance < (length if length < LINE_CAP else LINE_CAP) << 32:
+                return number
             size += length
-            at = end
-        return at
+        return len(rows)
 
-    def _consider(self, line: bytes, length: int) -> None:
-        key_hash = crc32(self._key(line, 0, len(line)))
-        if key_hash * distance_at(self._size)[1] < length << 32:
-            self._next(key_hash)
-
-    def _key(self, data: bytes, start: int, end: int) -> bytes:
-        if self._key_columns == 1:
-            comma = data.find(b",", start, min(end, start + KEY_CAP))
-            return data[start:comma] if comma >= 0 else data[start : min(end, start + PLAIN_KEY)]
-        at = start
+    def _key(self, row: bytes) -> bytes:
+        at = 0
         for _ in range(self._key_columns):
-            at = data.find(b",", at, min(end, start + KEY_CAP)) + 1
+            at = row.find(b",", at, KEY_CAP) + 1
             if not at:
                 break
-        return data[start : at - 1] if at > start else data[start : min(end, start + PLAIN_KEY)]
+        return row[: at - 1] if at else row[:PLAIN_KEY]
 
     def _next(self, key_hash: int) -> None:
         self._close()
@@ -134,9 +131,7 @@ class RowsWriter:
             number += 1
         self._name = name
 
-    def _put(self, data: bytes) -> None:
-        if not data:
-            return
+    def _put(self, data: bytes, rows: int) -> None:
         if self._file is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._names.add(self._name)
@@ -145,7 +140,7 @@ class RowsWriter:
         while view:
             view = view[self._file.write(view) :]
         self._size += len(data)
-        self._rows += data.count(b"\n")
+        self._rows += rows
 
     def _close(self) -> None:
         if self._file is not None:

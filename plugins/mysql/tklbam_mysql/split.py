@@ -28,7 +28,8 @@ class Sink(Protocol):
 
     columns: list[str]
 
-    def write(self, block: bytes, /) -> object: ...
+    def pieces(self, rows: list[bytes], ended: bool, /) -> object:
+        """Takes rows. The first goes on where the last one stopped; `ended`: the last is whole."""
 
 
 class Splitter:
@@ -116,13 +117,13 @@ class Splitter:
     def _lines(self, ended: bool) -> bool:
         end = self._buffer.find(b");\n")
         if end < 0:
-            rows = self._buffer.replace(b"),\n(", b"\n")
             # What may be half a separator waits for its other half.
-            held = 0 if ended else next((len(half) for half in _HALVES if rows.endswith(half)), 0)
-            self._buffer = rows[len(rows) - held :]
-            self._write(rows[: len(rows) - held])
+            held = 0 if ended else next((len(half) for half in _HALVES if self._buffer.endswith(half)), 0)
+            rows = self._buffer[: len(self._buffer) - held].split(b"),\n(")
+            self._buffer = self._buffer[len(self._buffer) - held :]
+            self._give(rows, False)
             return False
-        self._write(self._buffer[:end].replace(b"),\n(", b"\n") + b"\n")
+        self._give(self._buffer[:end].split(b"),\n("), True)
         self._buffer = self._buffer[end + 3 :]
         self._state = self._outside
         return True
@@ -144,16 +145,16 @@ class Splitter:
                 self._fragment = b""
                 rows.append(text)
         if rows:
-            self._write(b"\n".join(rows) + b"\n")
+            self._give(rows, True)
         if end < 0:
             return False
         self._buffer = self._buffer[end + 3 :]
         self._state = self._outside
         return True
 
-    def _write(self, rows: bytes) -> None:
-        if rows and self._sink is not None:
-            self._sink.write(rows)
+    def _give(self, rows: list[bytes], ended: bool) -> None:
+        if self._sink is not None:
+            self._sink.pieces(rows, ended)
 
 
 def _plain(name: bytes) -> str:
