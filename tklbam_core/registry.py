@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from .api.errors import FormatError, NotInitializedError, TklbamError
-from .api.files import atomic_write, sync_directory
+from .api.files import UNFINISHED, atomic_write, sync_directory
 from .api.models import Account, Credentials
 from .sessions import Sessions
 
 HEADER = "#tklbam 2"
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _PRIVATE = 0o077
-_LEFTOVER = re.compile(r"\.[0-9a-f]{12}")
+_LEFTOVER = re.compile(re.escape(UNFINISHED) + "[0-9a-f]{12}")
 """What `atomic_write` calls a file that is not whole yet: a killed run's stays behind."""
 _LEFTOVER_AGE = 3600
 

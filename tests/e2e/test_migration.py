@@ -189,5 +189,5 @@ def differences(
     return {
         path: (before.get(path), after.get(path))
         for path in {*before, *after}
-        if comparable(before.get(path)) != comparable(after.get(path))
+        if path not in NOT_PROMISED and comparable(before.get(path)) != comparable(after.get(path))
     }

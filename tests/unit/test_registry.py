@@ -249,7 +249,7 @@ def test_files_killed_at_any_step_are_the_old_or_the_new_and_whole(registry: Reg
 def test_what_killed_runs_left_goes_when_it_is_old(registry: Registry) -> None:
     registry.keep_secret("s")
     (registry.directory / "sessions").mkdir()
-    leftovers = [registry.directory / f".{'a' * 12}", registry.directory / f"sessions/.{'b' * 12}"]
+    leftovers = [registry.directory / f".tklbam-{'a' * 12}", registry.directory / f"sessions/.tklbam-{'b' * 12}"]
     for leftover in leftovers:
         leftover.touch()
     registry.write_key_packet(b"k")

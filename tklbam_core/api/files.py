@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+UNFINISHED = ".tklbam-"
+"""How the names of files begin that are not whole yet; one that a killed process left may be deleted."""
+
 
 @contextlib.contextmanager
 def atomic_write(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
@@ -16,7 +19,7 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
 
     `mode` are the permission bits, whatever the umask. Raises OSError.
     """
-    beside = path.parent / f".{secrets.token_hex(6)}"
+    beside = path.parent / f"{UNFINISHED}{secrets.token_hex(6)}"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
