@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.archive import session_times
 from tests.e2e.machine import Machine
-from tests.e2e.small import Unchanged, assert_clear, conf, initialised, small_system
+from tests.e2e.small import Unchanged, assert_clear, initialised, small_system
 from tests.e2e.unprivileged import NOBODY, as_nobody
 from tests.unit.small_disks import tmpfs
 from tklbam_core.host import Host
