@@ -144,6 +144,19 @@ def test_hard_links_of_which_some_are_not_taken_link_the_rest(bench: Bench) -> N
     assert (bench.root / "srv/2").stat().st_ino == (bench.root / "srv/4").stat().st_ino
 
 
+def test_two_names_that_are_one_place_here_stay_one_file(bench: Bench) -> None:
+    (bench.root / "usr/bin").mkdir(parents=True)
+    (bench.root / "bin").symlink_to("usr/bin")
+    first = bench.put("/bin/tool", b"tool")
+    (bench.old / "usr/bin").mkdir(parents=True)
+    os.link(first, bench.old / "usr/bin/tool")
+    bench.note("/usr/bin/tool")
+    bench.ship()
+    assert bench.place().problems == []
+    assert os.listdir(bench.root / "usr/bin") == ["tool"]
+    assert (bench.root / "usr/bin/tool").stat().st_nlink == 1
+
+
 def test_sparse_files_are_sparse_again_and_the_rest_is_not_touched(bench: Bench) -> None:
     with open(bench.put("/srv/image", b""), "r+b") as file:
         file.seek(20 << 20)

@@ -314,6 +314,18 @@ def test_a_full_disk_for_the_area_is_an_error_and_counts_for_nothing(tmp_path: P
         assert snapshot(bench.root) == before
 
 
+def test_a_directory_elsewhere_is_copied_before_anything_changes_or_not_at_all(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (bench.root / "dir").mkdir()
+    (bench.root / "dir/large").write_bytes(os.urandom(3 << 20))
+    bench.put("/dir", b"a file")
+    bench.ship()
+    with tmpfs(tmp_path / "small", "2m") as small:
+        with pytest.raises(SpaceError, match="no space left"):
+            bench.save(small / "area")
+    assert (bench.root / "dir/large").stat().st_size == 3 << 20
+
+
 def test_what_a_restore_made_and_others_filled_is_not_thrown_away(bench: Bench) -> None:
     (bench.root / "srv").mkdir()
     (bench.root / "srv/file").write_text("was a file")

@@ -101,9 +101,6 @@ class _Placing:
             for change in coherent(delta):
                 if change.kind != "o" or not takes(change.path):
                     continue
-                if change.path in USER_DATABASES:
-                    self._report.skipped += 1
-                    continue
                 try:
                     self._place(change)
                 except OSError as error:
