@@ -28,7 +28,9 @@ def rows(extras: Path) -> dict[str, Any]:
     return {name: values["tables"] for name, values in databases.items()}
 
 
-def test_excluded_table_keeps_its_schema_and_loses_its_rows(filled: Any, target: Any, tools: Any, tmp_path: Path) -> None:
+def test_excluded_table_keeps_its_schema_and_loses_its_rows(
+    filled: Any, target: Any, tools: Any, tmp_path: Path
+) -> None:
     tools.dump(filled, tmp_path, "-one/cache_*")
     assert rows(tmp_path) == {"one": {"a": 2, "cache_x": None, "cache_y": None}, "two": {"b": 1}}
     tools.restore(target, tmp_path)

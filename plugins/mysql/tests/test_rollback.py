@@ -17,7 +17,8 @@ CREATE USER keeper@'%' IDENTIFIED BY 'k', app@'%' IDENTIFIED BY 'old'; CREATE RO
 GRANT SELECT ON shop.* TO readers;
 USE shop;
 CREATE TABLE parent (id int PRIMARY KEY, old_column text); INSERT INTO parent VALUES (1,'old'),(5,'row');
-CREATE TABLE child (id int PRIMARY KEY, p int, CONSTRAINT k FOREIGN KEY (p) REFERENCES parent (id)); INSERT INTO child VALUES (1,5);
+CREATE TABLE child (id int PRIMARY KEY, p int, CONSTRAINT k FOREIGN KEY (p) REFERENCES parent (id));
+INSERT INTO child VALUES (1,5);
 CREATE TABLE only_old (id int PRIMARY KEY, p int, CONSTRAINT k2 FOREIGN KEY (p) REFERENCES parent (id));
 CREATE TABLE was_table (id int); CREATE VIEW was_view AS SELECT id FROM parent; CREATE VIEW kept AS SELECT id FROM was_view;
 CREATE TABLE m1 (id int) ENGINE=MyISAM; CREATE TABLE mm (id int) ENGINE=MERGE UNION=(m1);
@@ -32,17 +33,20 @@ CREATE VIEW watcher.v AS SELECT id FROM shop.parent;
 NEW = """
 SET foreign_key_checks=0;
 CREATE DATABASE shop CHARACTER SET utf8mb4;
-CREATE USER app@'%' IDENTIFIED BY 'new', fresh@'%'; CREATE ROLE readers, `more`; GRANT `more` TO readers; GRANT INSERT ON shop.* TO readers;
+CREATE USER app@'%' IDENTIFIED BY 'new', fresh@'%'; CREATE ROLE readers, `more`;
+GRANT `more` TO readers; GRANT INSERT ON shop.* TO readers;
 USE shop;
 CREATE TABLE parent (id int PRIMARY KEY, new_column text); INSERT INTO parent VALUES (1,'new'),(2,'row');
-CREATE TABLE child (id int PRIMARY KEY, p int, CONSTRAINT k FOREIGN KEY (p) REFERENCES parent (id)); INSERT INTO child VALUES (1,2);
+CREATE TABLE child (id int PRIMARY KEY, p int, CONSTRAINT k FOREIGN KEY (p) REFERENCES parent (id));
+INSERT INTO child VALUES (1,2);
 CREATE TABLE was_view (id int); CREATE VIEW was_table AS SELECT id FROM parent; CREATE TABLE only_new (id int);
 CREATE TABLE m1 (id int) ENGINE=MyISAM; CREATE TABLE mm (id int) ENGINE=MERGE UNION=(m1);
 CREATE SEQUENCE s START WITH 70;
 CREATE TRIGGER t AFTER INSERT ON parent FOR EACH ROW SET @b = 1;
 CREATE FUNCTION f() RETURNS int RETURN 2; CREATE PROCEDURE p2() SELECT 2;
 CREATE EVENT e2 ON SCHEDULE EVERY 1 DAY STARTS '2030-01-01' DISABLE DO SELECT 1;
-CREATE DATABASE brandnew; CREATE TABLE brandnew.t (id int, p int, CONSTRAINT far2 FOREIGN KEY (p) REFERENCES shop.parent (id));
+CREATE DATABASE brandnew;
+CREATE TABLE brandnew.t (id int, p int, CONSTRAINT far2 FOREIGN KEY (p) REFERENCES shop.parent (id));
 INSERT INTO brandnew.t VALUES (1,2); CREATE VIEW brandnew.v AS SELECT id FROM shop.was_view;
 GRANT SELECT ON brandnew.t TO fresh@'%';
 """

@@ -233,4 +233,6 @@ def option_file(settings: Settings, extra: Sequence[str] = ()) -> Iterator[str]:
 
 def set_names(session: Session, **variables: str) -> None:
     """Sets session variables to string values."""
+    if not variables:
+        return
     session.execute("SET " + ", ".join(f"{name}={literal(value)}" for name, value in variables.items()))

@@ -12,7 +12,7 @@ from tklbam_core.api import FormatError
 
 from .catalogue import Stored
 from .connection import Session
-from .names import from_file_name, to_file_name
+from .names import SYSTEM_DATABASES, from_file_name, to_file_name
 
 DIRECTORY = "myfs"
 MANIFEST = "manifest.json"
@@ -35,6 +35,7 @@ class TableFile:
     versioned: bool = False
     rows: int | None = None
     files: list[tuple[str, int, int]] = field(default_factory=list)
+    literal: bool = False
     checksum: int | None = None
     failed: str = ""
 
@@ -107,7 +108,7 @@ class Layout:
 
     def databases(self) -> list[str]:
         found = [from_file_name(path.name) for path in self.directory.iterdir() if (path / "init").is_file()]
-        return sorted(found)
+        return sorted(name for name in found if name.lower() not in SYSTEM_DATABASES)
 
     def tables(self, database: str) -> list[TableEntry]:
         return [
@@ -123,8 +124,20 @@ class Layout:
         """`kind` is the file: "sequences", "routines", "events"."""
         return read_stored(self.database(database) / kind)
 
+    @property
+    def has_statements(self) -> bool:
+        """Whether accounts are there as statements."""
+        return (self.directory / ACCOUNTS).is_file()
+
     def accounts(self, session: Session) -> list[AccountEntry]:
         """The accounts; `session` is only needed where they have to be worked out (version 1)."""
+        if not self.has_statements:
+            from .v1 import raw_accounts  # the tables of a script that had them
+
+            return raw_accounts(session, self.tables("mysql"))
+        return self.account_file()
+
+    def account_file(self) -> list[AccountEntry]:
         return [AccountEntry(**values) for values in _json_lines(self.directory / ACCOUNTS)]
 
 

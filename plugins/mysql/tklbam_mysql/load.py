@@ -58,13 +58,13 @@ def load_rows(
 
     Raises DatabaseError when fewer rows arrived than the files hold, `Error` when the server refuses.
     """
-    if not info.columns:  # version 1
-        start = f"INSERT INTO {qualified(database, table)} VALUES (".encode("utf-8", "surrogateescape")
-        return _checked(*insert_lines(session, start, files, tell), statement, info)
     if info.versioned:
         session.execute("SET system_versioning_insert_history=1")
     try:
-        count, warnings = _bulk(session, database, table, _own_values(statement, info), info, files, tell)
+        if info.literal:
+            count, warnings = _inserts(session, database, table, info, files, tell)
+        else:
+            count, warnings = _bulk(session, database, table, _own_values(statement, info), info, files, tell)
     except Error as error:
         if code(error) not in NO_LOCAL:
             raise
@@ -169,8 +169,8 @@ def _warnings(session: Session) -> list[tuple[int, str]]:
 def _inserts(
     session: Session, database: str, table: str, info: TableFile, files: Sequence[Path], tell: Callable[[int], None]
 ) -> tuple[int, list[tuple[int, str]]]:
-    names = ", ".join(quote(name) for name in info.columns)
-    start = f"INSERT INTO {qualified(database, table)} ({names}) VALUES (".encode("utf-8", "surrogateescape")
+    names = f" ({', '.join(quote(name) for name in info.columns)})" if info.columns else ""
+    start = f"INSERT INTO {qualified(database, table)}{names} VALUES (".encode("utf-8", "surrogateescape")
     return insert_lines(session, start, files, tell)
 
 

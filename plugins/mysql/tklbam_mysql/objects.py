@@ -15,6 +15,12 @@ _DEFINER = re.compile(rb"\bDEFINER=`(?:[^`]|``)*`@`(?:[^`]|``)*`")
 _PLAIN = {"sql_mode": "", "character_set_client": "utf8mb4", "collation_connection": "utf8mb4_general_ci"}
 
 
+def without_definer(statement: str) -> str:
+    """The statement with whoever runs it as the definer."""
+    raw = statement.encode("utf-8", "surrogateescape")
+    return _DEFINER.sub(b"DEFINER=CURRENT_USER", raw, count=1).decode("utf-8", "surrogateescape")
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that could not be made, and why."""
@@ -28,9 +34,8 @@ def make(session: Session, database: str, stored: Stored, *, own_definer: bool =
 
     `own_definer` makes the account of this session its definer; `replace` puts it in the place of one of its name.
     """
-    statement = stored.statement.encode("utf-8", "surrogateescape")
-    if own_definer:
-        statement = _DEFINER.sub(b"DEFINER=CURRENT_USER", statement, count=1)
+    text = without_definer(stored.statement) if own_definer else stored.statement
+    statement = text.encode("utf-8", "surrogateescape")
     if replace:
         statement = re.sub(rb"^\s*CREATE\b(?! OR REPLACE)", b"CREATE OR REPLACE", statement, count=1)
     session.execute(f"USE {quote(database)}")

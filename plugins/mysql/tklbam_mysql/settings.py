@@ -79,7 +79,7 @@ def candidates(options: Mapping[str, str]) -> Iterator[Settings]:
 
     Raises ConfigError for an unknown option or an unreadable file.
     """
-    unknown = sorted(set(options) - OPTIONS)
+    unknown = sorted(set(options) - OPTIONS - {"password"})
     if unknown:
         raise ConfigError(
             f"unknown option mysql:{unknown[0]}",

@@ -18,7 +18,7 @@ _FIRST_ROW = re.compile(rb"\((?:[^'\\]|'(?:[^'\\]|\\.|'')*')*?\)(?=(,\n\()|(,\()
 _HALVES = (b"),\n", b"),", b");", b")")
 _INSERT = b"INSERT INTO "
 _NAME = rb"(?:`(?:[^`]|``)*`|row_start|row_end)"
-_HEADER = re.compile(rb"INSERT INTO `((?:[^`]|``)*)` \((" + _NAME + rb"(?:, " + _NAME + rb")*)\) VALUES[ \n]+")
+_HEADER = re.compile(rb"INSERT INTO `((?:[^`]|``)*)` (?:\((" + _NAME + rb"(?:, " + _NAME + rb")*)\) )?VALUES[ \n]+")
 _NAMES = re.compile(_NAME)
 _HEADER_CAP = 1 << 20
 
@@ -67,6 +67,11 @@ class Splitter:
             continue
         return self._state == self._outside and not self._buffer.strip()
 
+    @property
+    def is_between(self) -> bool:
+        """Whether what came so far is whole statements."""
+        return self._state == self._outside and not self._buffer
+
     # Each state takes what it can from the buffer and says whether to go on.
 
     def _outside(self, ended: bool) -> bool:
@@ -96,7 +101,7 @@ class Splitter:
             if self._sink is None:
                 self.strangers.add(self.at)
             else:
-                self._sink.columns = [_plain(name) for name in _NAMES.findall(match.group(2))]
+                self._sink.columns = [_plain(name) for name in _NAMES.findall(match.group(2) or b"")]
         self._buffer = self._buffer[len(self._header) :]
         self._state = self._begin
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +59,25 @@ class LegacyLayout(Layout):
 
     def accounts(self, session: Session) -> list[AccountEntry]:
         """The accounts of the raw `mysql` tables, read with the help of a hidden database on the new server."""
-        tables = [LegacyTable("mysql", name, self.table("mysql", name)) for name in GRANT_TABLES]
-        present = [table for table in tables if (table.directory / "init").is_file()]
-        if not any(table.name == "user" for table in present):
-            return []
-        hidden = HiddenNames().new(0)
-        session.execute(f"CREATE DATABASE {quote(hidden)}")
-        try:
-            rows = {table.name: list(_read_rows(session, hidden, table)) for table in present}
-        except Error as error:
-            raise DatabaseError(
-                f"the accounts of the backup can't be read: {reason(error)}", "Leave them out: --limits=-mysql:mysql."
-            ) from error
-        finally:
-            session.execute(f"DROP DATABASE IF EXISTS {quote(hidden)}")
-        return statements_of(rows)
+        return raw_accounts(session, self.tables("mysql"))
+
+
+def raw_accounts(session: Session, tables: Sequence[TableEntry]) -> list[AccountEntry]:
+    """Accounts from the raw tables of an old `mysql` database; [] where `user` is not among them."""
+    present = [table for table in tables if table.name in GRANT_TABLES]
+    if not any(table.name == "user" for table in present):
+        return []
+    hidden = HiddenNames().new(0)
+    session.execute(f"CREATE DATABASE {quote(hidden)}")
+    try:
+        rows = {table.name: list(_read_rows(session, hidden, table)) for table in present}
+    except Error as error:
+        raise DatabaseError(
+            f"the accounts of the backup can't be read: {reason(error)}", "Leave them out: --limits=-mysql:mysql."
+        ) from error
+    finally:
+        session.execute(f"DROP DATABASE IF EXISTS {quote(hidden)}")
+    return statements_of(rows)
 
 
 class LegacyTable(TableEntry):
@@ -98,10 +102,10 @@ class LegacyTable(TableEntry):
             return TableFile(engine=name, data="external" if name.lower() in EXTERNAL_ENGINES else "rows", rows=0)
         with open(rows, "rb") as file:
             count = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-        return TableFile(engine=name, rows=count, files=[("rows", count, rows.stat().st_size)])
+        return TableFile(engine=name, literal=True, rows=count, files=[("rows", count, rows.stat().st_size)])
 
     def row_files(self) -> list[Path]:
-        return [self.directory / "rows"]
+        return [path for path in [self.directory / "rows"] if path.is_file()]
 
     @property
     def triggers(self) -> list[Stored]:
@@ -120,12 +124,12 @@ class LegacyTable(TableEntry):
         return found
 
 
-def _read_rows(session: Session, hidden: str, table: LegacyTable) -> Iterator[dict[str, str]]:
+def _read_rows(session: Session, hidden: str, table: TableEntry) -> Iterator[dict[str, str]]:
     session.execute(f"USE {quote(hidden)}")
     session.execute(table.statement)
-    if (table.directory / "rows").is_file():
-        start = f"INSERT INTO {qualified(hidden, table.name)} VALUES (".encode()
-        with open(table.directory / "rows", "rb") as file:
+    start = f"INSERT INTO {qualified(hidden, table.name)} VALUES (".encode()
+    for path in table.row_files():
+        with open(path, "rb") as file:
             for line in file:
                 session.execute(start + line.rstrip(b"\n") + b")")
     columns = [str(row[0]) for row in session.texts(f"SHOW COLUMNS FROM {qualified(hidden, table.name)}")]
@@ -154,7 +158,7 @@ def statements(text: str, delimiter: str) -> list[str]:
 def unwrapped(statement: str) -> str:
     """A statement out of its versioned comments (`/*!50001 … */`)."""
     text = statement.strip()
-    while (start := re.search(r"/\*!\d*\s?", text)) is not None:
+    while (start := re.search(r"/\*M?!\d*\s?", text)) is not None:
         end = _comment_end(text, start.end())
         text = text[: start.start()] + text[start.end() : end].rstrip() + text[end + 2 :]
     return text.strip()
