@@ -30,6 +30,7 @@ class RollbackSummary:
 
     steps: list[str] = field(default_factory=list)
     files: int = 0
+    files_removed: int = 0
     packages_removed: list[str] = field(default_factory=list)
     packages_restored: list[str] = field(default_factory=list)
     databases: list[str] = field(default_factory=list)
@@ -90,7 +91,7 @@ def put_back_packages(context: Context, area: Path, summary: RollbackSummary) ->
 
 def put_back_files(root: Path, area: Path, summary: RollbackSummary) -> None:
     report = SavedFiles(area / "files", root).restore()
-    summary.files = report.done
+    summary.files, summary.files_removed = report.done, report.removed
     summary.missing += map(str, report.problems)
 
 

@@ -95,7 +95,7 @@ def test_init_solo_makes_secret_key_and_profile_and_says_which(tklbam: Tklbam, r
     assert done.out == ""
     assert "using profile debian-12 for debian-12 (the test folder)" in done.err
     assert "warning: looks old" in done.err
-    assert "no passphrase yet" in done.err
+    assert "The key has no passphrase" in done.err
     secret, key, profile = registry.secret, registry.key_packet, registry.profile
     assert secret is not None
     assert len(bytes.fromhex(secret)) == 32

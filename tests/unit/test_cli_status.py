@@ -114,7 +114,7 @@ def test_full_form_tells_all_there_is_to_know(tklbam: Tklbam, ready: Registry, r
     due = (NOW - timedelta(days=10) + timedelta(days=14)).strftime("%a %Y-%m-%d %H:%M")
     for fact in (
         "Target file:///srv/backup Last session complete, incremental, 3 hours ago (",
-        "3.00 MB in 12 s",
+        "3.0 MB in 12 s",
         "Chain 11 sessions, the full one of " + (NOW - timedelta(days=10)).strftime("%a %Y-%m-%d %H:%M"),
         f"Next full at the first backup after {due}",
         "Verified yes",

@@ -12,10 +12,10 @@ import click
 
 from ..api.errors import TklbamError, UsageError
 from ..host import Host
-from .common import Output, common_options, megabytes
+from .common import Output, common_options, count, human_duration, human_size, moment
 
 if TYPE_CHECKING:
-    from ..backup import BackupOrder, BackupSummary
+    from ..backup import BackupOrder, BackupSummary, StoredSession
     from .setup import Run
 
 PATH = click.Path(path_type=Path)
@@ -154,35 +154,60 @@ def store_raw(run: Run, directory: Path, secret: str, output: Output) -> int:
     )
     for warning in result.warnings:
         output.warn(warning)
-    output.note(f"Stored {directory} as it is: {megabytes(result.session.size)} in {result.session.volumes} volumes.")
+    size, volumes = human_size(result.session.size), count(result.session.volumes, "volume")
+    output.note(f"Stored {directory} as it is: {size} in {volumes}.")
     return 3 if result.warnings else 0
 
 
 def show(summary: BackupSummary, order: BackupOrder, output: Output) -> None:
-    from ..schedule import chain_advice
-
     if output.as_json:
         output.json(as_json(summary))
         return
     for missing in summary.missing:
         output.warn(f"not in the backup: {missing}")
+    output.note(f"  changes    {changes(summary)}")
+    for report in summary.databases:
+        names = ", ".join(database.name for database in report.databases)
+        output.note(f"  databases  {report.engine}: {names or 'none'}")
     for stored in summary.stored:
-        result = stored.result
-        kind = "a full" if result.session.kind == "full" else "an incremental"
-        output.note(
-            f"Stored {kind} session at {stored.address}: {megabytes(result.session.size)}, "
-            f"{result.new_files} new, {result.changed_files} changed, {result.deleted_files} deleted, "
-            f"in {result.seconds:.0f} s" + ("; every volume is there." if stored.verified else ".")
-        )
-        for session in stored.pruned:
-            output.note(f"  deleted the {session.kind} session of {session.time:%Y-%m-%d %H:%M} (keep-full)")
-        advice = chain_advice(stored.chain_length, order.full_backup)
-        if advice:
-            output.note(f"Advice: {advice}")
+        show_stored(stored, order, output)
+    if order.simulate:
+        output.note("Nothing was stored (--simulate); the extras are left for inspection.")
     if order.extract is not None:
         output.note(f"Written to {order.extract}; `tklbam restore {order.extract}` restores from there.")
     if summary.missing:
-        output.note(f"INCOMPLETE: {len(summary.missing)} things are not in this backup; see above.")
+        output.note(f"INCOMPLETE: {count(len(summary.missing), 'warning')} above of what is not in this backup.")
+
+
+def changes(summary: BackupSummary) -> str:
+    kinds = summary.changes
+    parts = [
+        count(kinds.get("o", 0), "file"),
+        count(kinds.get("s", 0) + kinds.get("a", 0), "owner or mode", "owners and modes"),
+        count(kinds.get("d", 0), "deletion"),
+        count(summary.new_packages, "new package"),
+    ]
+    return f"{', '.join(parts)} (profile {summary.profile_id})"
+
+
+def show_stored(stored: StoredSession, order: BackupOrder, output: Output) -> None:
+    from ..schedule import chain_advice
+
+    result = stored.result
+    full = result.session.kind == "full"
+    output.note(f"Stored {'a full' if full else 'an incremental'} session at {stored.address}")
+    verified = "; every volume is there" if stored.verified else ""
+    output.note(f"  size       {human_size(result.session.size)} in {human_duration(result.seconds)}{verified}")
+    if not full:
+        output.note(
+            f"  increment  {count(result.new_files, 'new file')}, {result.changed_files:,} changed, "
+            f"{result.deleted_files:,} gone since the last session"
+        )
+    for session in stored.pruned:
+        output.note(f"  deleted    the {session.kind} session of {moment(session.time)} (keep-full)")
+    advice = chain_advice(stored.chain_length, order.full_backup)
+    if advice:
+        output.note(f"  advice     {advice}")
 
 
 def as_json(summary: BackupSummary) -> dict[str, Any]:

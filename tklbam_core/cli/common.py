@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -16,12 +18,43 @@ import click
 from ..api.errors import UsageError
 from ..host import Host
 
+LABELLED = re.compile(r" +(?:\S+(?: \S+)* {2,}| {6,})(?=\S)")
+"""A line that begins with a label, or with the room below one."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def megabytes(size: int) -> str:
-    """A size in bytes for people, in units of 2^20 bytes."""
-    return f"{size / 2**20:.2f} MB" if size >= 10_000 else f"{size} bytes"
+UNITS = ("KB", "MB", "GB", "TB")
+WIDEST = 100
+"""Columns beyond which no text is spread, however wide the terminal: longer lines are hard to read."""
+
+
+def human_size(size: int) -> str:
+    """A size in bytes for people: `668 bytes`, `193.4 MB`, with 1 KB = 2^10 bytes."""
+    if size < 1024:
+        return count(size, "byte")
+    number = float(size)
+    for unit in UNITS:
+        number /= 1024
+        if number < 999.95 or unit == UNITS[-1]:
+            break
+    return f"{number:.1f} {unit}"
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """`1 file`, `2,013 files`; `plural` where it is not singular + s."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def human_duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def moment(time: datetime) -> str:
+    """A point in time as people here say it: local, to the minute."""
+    return time.astimezone().strftime("%a %Y-%m-%d %H:%M")
 
 
 def printable(text: str) -> str:
@@ -29,15 +62,54 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def fold(text: str, stream: TextIO, *, taken: int = 0) -> str:
+    """Text broken between words where `stream` is a terminal that is too narrow for it; elsewhere as it is.
+
+    Continued lines stand below the text of a labelled line (`  files      12 to …`), else two columns in. Addresses and
+    paths stay whole. `taken` columns of the first line hold something else already.
+    """
+    if not stream.isatty():
+        return text
+    import textwrap
+
+    width = min(terminal_width(stream), WIDEST)
+    lines = []
+    for number, line in enumerate(text.split("\n")):
+        label = LABELLED.match(line)
+        words = line.lstrip()
+        lead = line[: len(line) - len(words)]
+        room = " " * (0 if number else taken)
+        folded = textwrap.fill(
+            words,
+            width,
+            initial_indent=room + lead,
+            subsequent_indent=" " * (label.end() if label else len(lead) + 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines.append(folded[len(room) :])
+    return "\n".join(lines)
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Columns of the terminal behind a stream; 80 where it doesn't say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
 class Output:
     """Where a command's words go: results to standard output, warnings and notes to standard error.
 
-    With `quiet` notes are dropped; warnings and errors never are. Colour only on terminals.
+    With `quiet` notes are dropped; warnings and errors never are. Colour only on terminals. `before_line` is called
+    before anything is written: a progress bar takes itself away there.
     """
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self.quiet = quiet
         self.as_json = as_json
+        self.before_line: Callable[[], None] = lambda: None
         self._log: TextIO | None = None
 
     def open_log(self, host: Host, operation: str, place: Path | None) -> None:
@@ -62,19 +134,25 @@ class Output:
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def result(self, text: str) -> None:
+        self.before_line()
         click.echo(printable(text))
 
     def json(self, value: Any) -> None:
+        self.before_line()
         click.echo(json.dumps(value, indent=2, default=str))
 
     def note(self, text: str) -> None:
         self.log(text)
         if not self.quiet:
-            click.echo(printable(text), err=True)
+            self.before_line()
+            click.echo(fold(printable(text), sys.stderr), err=True)
 
     def warn(self, text: str) -> None:
         self.log(f"warning: {text}")
-        click.echo(click.style("warning: ", fg="yellow", bold=True) + printable(text), err=True)
+        self.before_line()
+        lead = "warning: "
+        text = fold(printable(text), sys.stderr, taken=len(lead))
+        click.echo(click.style(lead, fg="yellow", bold=True) + text, err=True)
 
     @property
     def is_terminal(self) -> bool:

@@ -37,12 +37,12 @@ def command(host: Host, output: Output, api_key: str | None, force: bool, wanted
     with locked(host), progress_bar(output) as progress:
         done = initialize(request, host, registry, plugins, note=output.note, warn=output.warn, progress=progress)
     if done.new_secret:
-        output.note(f"made a new secret, and its key in {registry.directory / 'key'}")
+        output.note(f"Made a new secret, and its key in {registry.directory / 'key'}")
     if not done.protected:
         output.note(
-            "The key has no passphrase yet: whoever gets hold of it can read your backups. Next:\n"
-            "  tklbam passphrase        protect it\n"
-            "  tklbam escrow FILE       keep a copy elsewhere: without it, a lost machine's backups are lost"
+            "The key has no passphrase: whoever gets hold of it can read your backups. Next:\n"
+            "  tklbam passphrase   protect it\n"
+            "  tklbam escrow FILE  keep a copy elsewhere: without the key there is no restore"
         )
     if not config.addresses and not done.linked:
-        output.note("Then: tklbam backup --address URL, or an `address URL` line in the configuration.")
+        output.note("Then: tklbam backup --address URL")

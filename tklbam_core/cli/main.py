@@ -116,14 +116,22 @@ def _run(command: Callable[[], click.Command], prog_name: str, arguments: list[s
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     try:
-        status = command().main(args=words, prog_name=prog_name, standalone_mode=False)
+        status = command().main(
+            args=words,
+            prog_name=prog_name,
+            standalone_mode=False,
+            help_option_names=["-h", "--help"],
+            color=False if os.environ.get("NO_COLOR") else None,
+        )
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
         click.echo("error: interrupted", err=True)
         sys.exit(130)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else prog_name
+        _fail(error.format_message().rstrip("."), f"See `{where} --help`.", error.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _fail(error.format_message().rstrip("."), "", error.exit_code)
     except TklbamError as error:
         if debug:
             raise
@@ -150,9 +158,13 @@ def _run(command: Callable[[], click.Command], prog_name: str, arguments: list[s
 
 
 def _fail(what: str, remedy: str, status: int) -> NoReturn:
-    click.echo(f"error: {what}", err=True)
+    from .common import fold, printable
+
+    lead = "error: "
+    red = click.style(lead, fg="red", bold=True) if not os.environ.get("NO_COLOR") else lead
+    click.echo(red + fold(printable(what), sys.stderr, taken=len(lead)), err=True)
     if remedy:
-        click.echo(f"  {remedy}", err=True)
+        click.echo(fold(f"  {printable(remedy)}", sys.stderr), err=True)
     sys.exit(status)
 
 

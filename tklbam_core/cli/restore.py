@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import click
 from ..api.errors import IncompatibleBackupError, KeyPacketError, UsageError
 from ..api.models import EscrowRequest
 from ..host import Host
-from .common import Output, common_options, megabytes
+from .common import Output, common_options, count, human_duration, human_size
 
 if TYPE_CHECKING:
     from ..restore import RestoreSummary
@@ -93,7 +93,7 @@ def command(host: Host, output: Output, **options: Any) -> int:
             approve=approve,
         )
         summary = run_restore(order, source, here, run.context)
-    show(summary, output)
+    show(summary, output, undoable=not options["no_rollback"])
     return 3 if summary.missing else 0
 
 
@@ -200,30 +200,41 @@ def show_plan(plan: RestorePlan, source: Source, output: Output) -> None:
     of = f" of {conf.host['hostname']}" if conf.host.get("hostname") else ""
     output.note(f"Backup{of} ({conf.profile_id}) at {source.name}")
     if plan.delta is not None:
-        output.note(f"  files      {plan.overlay} to put in place, {plan.replaced} of them over files that are here")
-        output.note(f"             {plan.stats} owners and modes to set, {plan.deletes} files to delete")
+        output.note(f"  files      {plan.overlay:,} to put in place, {plan.replaced:,} of them over what is here")
+        stats = count(plan.stats, "owner or mode", "owners and modes")
+        output.note(f"             {stats} to set, {count(plan.deletes, 'path')} to delete")
         for path in plan.swapped:
             output.note(f"             {os.fsdecode(path)}: a directory here, a file in the backup; it is set aside")
     if plan.users is not None:
-        for line in plan.users.report:
-            output.note(f"  users      {line}")
+        labelled("users", plan.users.report, output)
     if plan.packages is not None:
-        output.note(
-            f"  packages   {len(plan.packages.to_install)} to install, {len(plan.packages.installed)} here already, "
-            f"{len(plan.packages.skipped)} left out"
+        packages = plan.packages
+        first = (
+            f"{len(packages.to_install):,} to install, {len(packages.installed):,} here already, "
+            f"{len(packages.skipped):,} left out"
         )
-        for line in plan.packages.explanations():
-            output.note(f"             {line}")
-    for report in plan.databases.reports:
-        names = ", ".join(database.name for database in report.databases)
-        output.note(f"  databases  {report.engine}: {names or 'none'}")
+        labelled("packages", [first, *packages.explanations()], output)
+    labelled(
+        "databases",
+        [
+            f"{report.engine}: {', '.join(database.name for database in report.databases) or 'none'}"
+            for report in plan.databases.reports
+        ],
+        output,
+    )
     for warning in [*plan.warnings, *plan.databases.warnings, *plan.databases.missing]:
         output.warn(warning)
     if plan.needed:
-        output.note(f"  space      {megabytes(plan.needed)} for the fetched files")
+        output.note(f"  space      {human_size(plan.needed)} for the fetched files")
 
 
-def show(summary: RestoreSummary, output: Output) -> None:
+def labelled(label: str, lines: Iterable[str], output: Output) -> None:
+    for line in lines:
+        output.note(f"  {label:<9}  {line}")
+        label = ""
+
+
+def show(summary: RestoreSummary, output: Output, *, undoable: bool) -> None:
     if output.as_json:
         output.json(as_json(summary))
         return
@@ -234,17 +245,22 @@ def show(summary: RestoreSummary, output: Output) -> None:
     if summary.simulated:
         output.note("Nothing was changed (--simulate).")
         return
-    output.note(
-        f"Restored {summary.placed} files, {summary.fixed} owners and modes, {summary.deleted} deletions, "
-        f"{len(summary.installed)} packages in {summary.seconds:.0f} s."
-    )
+    parts = [
+        count(summary.placed, "file"),
+        count(max(0, summary.fixed - summary.placed), "owner or mode", "owners and modes"),
+        count(summary.deleted, "deletion"),
+        count(len(summary.installed), "package"),
+    ]
+    output.note(f"Restored in {human_duration(summary.seconds)}: {', '.join(parts)}")
     for report in summary.databases.reports:
         for database in report.databases:
-            rows = "" if database.rows is None else f", {database.rows} rows"
-            output.note(f"  {report.engine}:{database.name}: {database.tables} tables{rows}, {database.seconds:.1f} s")
+            rows = "" if database.rows is None else f", {count(database.rows, 'row')}"
+            tables = count(database.tables, "table")
+            output.note(f"  {report.engine}:{database.name}: {tables}{rows}, in {human_duration(database.seconds)}")
     if summary.missing:
-        output.note(f"INCOMPLETE: {len(summary.missing)} things were not restored; see above.")
-    output.note("`tklbam restore-rollback` undoes it.")
+        output.note(f"INCOMPLETE: {count(len(summary.missing), 'warning')} above of what was not restored.")
+    if undoable:
+        output.note("`tklbam restore-rollback` undoes it.")
 
 
 def as_json(summary: RestoreSummary) -> dict[str, Any]:

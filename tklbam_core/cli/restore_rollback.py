@@ -11,7 +11,7 @@ import click
 
 from ..api.errors import UsageError
 from ..host import Host
-from .common import Output, common_options
+from .common import Output, common_options, count, moment
 
 
 @click.command("restore-rollback")
@@ -37,6 +37,7 @@ def command(host: Host, output: Output, **options: Any) -> int:
             {
                 "outcome": "incomplete" if summary.missing else "complete",
                 "files": summary.files,
+                "files_removed": summary.files_removed,
                 "packages_removed": summary.packages_removed,
                 "packages_restored": summary.packages_restored,
                 "databases": summary.databases,
@@ -46,12 +47,14 @@ def command(host: Host, output: Output, **options: Any) -> int:
         return 3 if summary.missing else 0
     for missing in summary.missing:
         output.warn(f"not put back: {missing}")
-    output.note(
-        f"Put back {summary.files} paths, removed {len(summary.packages_removed)} packages"
-        + (f", put back {len(summary.packages_restored)}" if summary.packages_restored else "")
-        + (f", and the databases {', '.join(summary.databases)}" if summary.databases else "")
-        + "."
-    )
+    parts = [f"put back {count(summary.files, 'path')}, took away {count(summary.files_removed, 'path')}"]
+    if summary.packages_removed:
+        parts.append(f"removed {count(len(summary.packages_removed), 'package')}")
+    if summary.packages_restored:
+        parts.append(f"put back {count(len(summary.packages_restored), 'package')}")
+    if summary.databases:
+        parts.append(f"put back the databases {', '.join(summary.databases)}")
+    output.note(f"Undone: {'; '.join(parts)}.")
     if summary.missing:
         output.note("INCOMPLETE: repair what is named above and run `tklbam restore-rollback` again.")
     return 3 if summary.missing else 0
@@ -63,5 +66,4 @@ def ask(restored: datetime, force: bool) -> None:
         return
     if not sys.stdin or not sys.stdin.isatty():
         raise UsageError("this undoes the last restore, and there is no terminal to ask on", "Run it with --force.")
-    when = restored.astimezone().strftime("%a %Y-%m-%d %H:%M")
-    click.confirm(f"Undo the restore of {when}, and what was changed since in the same places?", abort=True, err=True)
+    click.confirm(f"Undo the restore of {moment(restored)}, and changes made since?", abort=True, err=True)

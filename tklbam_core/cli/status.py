@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..host import Host
-from .common import Output, common_options, megabytes, printable
+from .common import Output, common_options, count, human_duration, human_size, moment, printable
 
 if TYPE_CHECKING:
     from ..sessions import SessionRecord
     from ..status import Status, TargetStatus
 
-MOMENT = "%a %Y-%m-%d %H:%M"
 LABEL = 14
 
 
@@ -49,10 +48,6 @@ def headline(status: Status) -> str:
     else:
         what = f"Backup to {status.address}"
     return f"TKLBAM:  {what}, Updated {moment(status.updated)}"
-
-
-def moment(time: datetime) -> str:
-    return time.astimezone().strftime(MOMENT)
 
 
 def details(status: Status) -> Iterator[str]:
@@ -130,12 +125,12 @@ def _session(record: SessionRecord) -> str:
     }[record.outcome]
     parts = [outcome, record.kind, _when(record)]
     if record.stored:
-        parts.append(f"{megabytes(record.size)} in {_duration(record.seconds)}")
+        parts.append(f"{human_size(record.size)} in {human_duration(record.seconds)}")
     return ", ".join(part for part in parts if part)
 
 
 def _chain(record: SessionRecord) -> str:
-    sessions = f"{record.chain_length} session{'s' if record.chain_length != 1 else ''}"
+    sessions = count(record.chain_length, "session")
     return sessions + (f", the full one of {moment(record.chain_started)}" if record.chain_started else "")
 
 
@@ -145,12 +140,6 @@ def _verified(record: SessionRecord) -> str:
     if record.verified:
         return "yes, every volume is on the target"
     return click.style("NO, the session is damaged:", fg="red", bold=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def as_json(status: Status) -> dict[str, Any]:
