@@ -284,6 +284,29 @@ def test_other_file_systems_are_left_out_unless_named(tmp_path: Path) -> None:
     ]
 
 
+LATE_MOUNT = """
+import json, subprocess, sys
+from pathlib import Path
+from tklbam_core.delta.rules import PathRules
+from tklbam_core.delta.scan import ScanReport, Walk
+root, report = Path(sys.argv[1]), ScanReport()
+walk = Walk(root, PathRules.from_words(["/", "/mnt/data/named"]), skip=(), report=report)
+subprocess.run(["mount", "-t", "tmpfs", "none", root / "mnt"], check=True)
+(root / "mnt/data/named/x").mkdir(parents=True)
+met = [path.decode() for path, *_ in walk]
+print(json.dumps([met, [path.decode() for path in report.skipped_mounts], walk.covers(b"/mnt/under")]))
+"""
+
+
+@pytest.mark.root
+def test_a_file_system_that_no_list_of_mounts_names_is_left_out_by_its_device(tmp_path: Path) -> None:
+    make(tmp_path, "a", "mnt/under")
+    command = ["unshare", "-m", "--propagation", "private", sys.executable, "-c", LATE_MOUNT, tmp_path]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    met = ["/", "/a", "/mnt/data/named", "/mnt/data/named/x"]
+    assert json.loads(done.stdout) == [met, ["/mnt"], False]
+
+
 @pytest.mark.root
 def test_the_live_systems_proc_and_sys_are_left_out() -> None:
     report = ScanReport()
