@@ -74,6 +74,7 @@ def write_changes(
                     listed.write(change.path.lstrip(b"/") + b"\0")
             progress(ProgressEvent("scan", report.entries, unit="files"))
     changes.missing += [f"{show(problem.path)}: {problem.reason}" for problem in report.problems]
+    changes.missing += map(str, carry.problems)
     unnamed = report.problem_count - len(report.problems)
     if unnamed:
         changes.missing.append(f"{unnamed} more paths that could not be read")
