@@ -10,22 +10,25 @@ from .api.errors import NotInitializedError, PluginError, TklbamError, UsageErro
 from .api.models import Account, BackupRecord, Credentials
 from .context import Context
 from .initialize import HUB_PLUGIN
-from .registry import HubBackup
+from .plugins import Plugins
+from .registry import HubBackup, Registry
 
 
-def linked_account(context: Context) -> Account:
+def linked_account(plugins: Plugins, registry: Registry) -> Account:
     """Raises PluginError where no plugin speaks to a Hub, NotInitializedError where no account is linked."""
-    if not context.plugins.load("records"):
-        raise PluginError("no plugin speaks to a Hub", f"Install {HUB_PLUGIN}, or name the backup with --address.")
-    account = context.registry.account
+    if not plugins.load("records"):
+        raise PluginError("this needs a Hub plugin, and none is installed", f"Install {HUB_PLUGIN}.")
+    account = registry.account
     if account is None:
-        raise NotInitializedError("this server is not linked to a Hub account", "Run `tklbam init API-KEY`.")
+        raise NotInitializedError(
+            "this system is not linked to a Hub account", "Run `tklbam init API-KEY` with the key from your profile."
+        )
     return account
 
 
 def find_backup(context: Context, name: str) -> BackupRecord:
     """The record with this id, else the only one with this label. Raises UsageError."""
-    account = linked_account(context)
+    account = linked_account(context.plugins, context.registry)
     found: BackupRecord | None = _ask(context, "find", account=account, backup_id=name)
     if found is not None:
         return found
@@ -41,7 +44,7 @@ def find_backup(context: Context, name: str) -> BackupRecord:
 
 def storage_credentials(context: Context) -> Mapping[str, str]:
     """What a storage plugin needs to open an address that the Hub gave: `type` and the fields of formats.md's table."""
-    found: Credentials | None = _ask(context, "credentials", account=linked_account(context))
+    found: Credentials | None = _ask(context, "credentials", account=linked_account(context.plugins, context.registry))
     if found is None:
         return {}
     context.registry.write_credentials(found)
@@ -54,9 +57,12 @@ def hub_backup(context: Context, profile_id: str) -> Iterator[BackupRecord]:
 
     When the block ends without an error the Hub is told that a session was stored.
     """
-    account = linked_account(context)
+    account = linked_account(context.plugins, context.registry)
     record = _own_record(context, account, profile_id)
-    context.registry.write_hub_backup(HubBackup(backup_id=record.backup_id, address=record.address))
+    known = context.registry.hub_backup
+    # Until a session is stored, what is known of the last one stands.
+    before = known.updated if known is not None and known.backup_id == record.backup_id else record.updated
+    context.registry.write_hub_backup(HubBackup(backup_id=record.backup_id, address=record.address, updated=before))
     _ask(context, "mark", account=account, backup_id=record.backup_id, in_progress=True)
     try:
         yield record

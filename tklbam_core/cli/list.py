@@ -28,11 +28,11 @@ def command(host: Host, output: Output, format: str | None) -> None:
     %created, %updated, %size, %address, %key and %skpp replaced; also written %{size}. %% is a percent sign, \\n and
     \\t a new line and a tab.
     """
-    from .hub import linked_account
+    from .hub import hub_and_account
 
     if format is not None:
         expand(format, {})
-    plugins, account = linked_account(host, output)
+    plugins, account = hub_and_account(host, output)
     answer = plugins.first("records", "tklbam_records_list", account=account)
     records = sorted(answer or [], key=lambda record: (len(record.backup_id), record.backup_id))
     if output.as_json:

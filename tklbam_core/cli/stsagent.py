@@ -15,9 +15,9 @@ FIELDS = ("accesskey", "secretkey", "sessiontoken", "expiration")
 @common_options()
 def command(host: Host, output: Output) -> None:
     """Print the Hub's temporary storage credentials in one line: access key, secret key, session token, expiration."""
-    from .hub import linked_account
+    from .hub import hub_and_account
 
-    plugins, account = linked_account(host, output)
+    plugins, account = hub_and_account(host, output)
     credentials = plugins.first("records", "tklbam_records_credentials", account=account)
     if credentials is None:
         raise PluginError("the Hub handed out no credentials", "Try again later.")
