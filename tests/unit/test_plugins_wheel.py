@@ -166,7 +166,8 @@ def make_machine(base: Path, *wheels: Path) -> Path:
 def core_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("core")
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(CORE / "tklbam_core", base / "core/tklbam_core", ignore=ignored)
+    for name in ("tklbam_core", "share"):
+        shutil.copytree(CORE / name, base / "core" / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "COPYING"):
         shutil.copy(CORE / name, base / "core" / name)
     return build(base / "core", base / "wheels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import click
 
 from ..api.errors import TklbamError, UsageError
 from ..host import Host
-from .common import Output, common_options, count, human_duration, human_size, moment
+from .common import Output, common_options, complete_path, count, human_duration, human_size, moment
 
 if TYPE_CHECKING:
     from ..backup import BackupOrder, BackupSummary, StoredSession
@@ -34,8 +35,29 @@ CONF_OPTIONS = (
 """Options that can stand in the configuration, too; the command line wins."""
 
 
-@click.command("backup")
-@click.argument("overrides", nargs=-1, metavar="[OVERRIDE]...")
+class OverridesCommand(click.Command):
+    """A command whose words may be rules that leave out (`-/srv/cache`, `-mysql:shop`), anywhere and without `--`."""
+
+    RULE = re.compile(r"-(/|[a-z][a-z0-9]*:)")
+    MARK = "\0"
+    """In front of such a word while options are looked for; no word of a command line can hold it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [self.MARK + word if self.RULE.match(word) else word for word in args])
+
+    @classmethod
+    def plain(cls, ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word.removeprefix(cls.MARK) for word in words)
+
+
+@click.command("backup", cls=OverridesCommand)
+@click.argument(
+    "overrides",
+    nargs=-1,
+    metavar="[OVERRIDE]...",
+    callback=OverridesCommand.plain,
+    shell_complete=complete_path,
+)
 @click.option("--address", multiple=True, metavar="URL", help="Where to store it; may be repeated.")
 @click.option("-s", "--simulate", is_flag=True, help="Store nothing; leave the extras for inspection.")
 @click.option("--dump", type=PATH, metavar="DIR", help="Write the backup into DIR as plain files.")

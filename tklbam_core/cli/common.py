@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from ..api.errors import UsageError
 from ..host import Host
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 LABELLED = re.compile(r" +(?:\S+(?: \S+)* {2,}| {6,})(?=\S)")
 """A line that begins with a label, or with the room below one."""
@@ -157,6 +160,13 @@ class Output:
     @property
     def is_terminal(self) -> bool:
         return sys.stderr.isatty()
+
+
+def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For shells: an argument that may be a path, among other things."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def common_options(*, json_output: bool = False) -> Callable[[F], F]:

@@ -7,11 +7,11 @@ import click
 from ..api.errors import PluginError, UsageError
 from ..api.models import EscrowRequest
 from ..host import Host
-from .common import Output, common_options
+from .common import Output, common_options, complete_path
 
 
 @click.command("escrow")
-@click.argument("keyfile", metavar="KEYFILE|-")
+@click.argument("keyfile", metavar="KEYFILE|-", shell_complete=complete_path)
 @click.option("-P", "--no-passphrase", is_flag=True, help="Write it with no passphrase.")
 @click.option("-R", "--random-passphrase", is_flag=True, help="Make a random passphrase and print it.")
 @click.option(

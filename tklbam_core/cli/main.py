@@ -8,11 +8,14 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from ..api.errors import TklbamError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # name → (module, short help). Modules are imported when their command runs, so that help and completion stay instant.
 COMMANDS = {
@@ -82,13 +85,22 @@ class LazyGroup(click.Group):
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(self._rows())
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        # click's own would import every command that matches.
+        names = [CompletionItem(name, help=text) for name, text in self._rows() if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def _rows(self) -> list[tuple[str, str]]:
         rows = [(name, help_text) for name, (_, help_text) in self._table.items()]
-        rows += [
+        return rows + [
             (name, f"({point.dist.name if point.dist else 'plugin'})")
             for name, point in sorted(self._plugged().items())
         ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
 
     def _plugged(self) -> dict[str, EntryPoint]:
         dotted = self._prefix.replace(" ", ".") + "." if self._prefix else ""

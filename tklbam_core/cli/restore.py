@@ -15,7 +15,7 @@ import click
 from ..api.errors import IncompatibleBackupError, KeyPacketError, UsageError
 from ..api.models import EscrowRequest
 from ..host import Host
-from .common import Output, common_options, count, human_duration, human_size
+from .common import Output, common_options, complete_path, count, human_duration, human_size
 
 if TYPE_CHECKING:
     from ..restore import RestoreSummary
@@ -27,7 +27,7 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command("restore")
-@click.argument("backup", required=False, metavar="[BACKUP-ID|LABEL|EXTRACT-DIR]")
+@click.argument("backup", required=False, metavar="[BACKUP-ID|LABEL|EXTRACT-DIR]", shell_complete=complete_path)
 @click.option("--address", metavar="URL", help="Where the backup is stored.")
 @click.option("--keyfile", type=PATH, metavar="FILE", help="The key, as `escrow` wrote it.")
 @click.option("--passphrase-file", type=PATH, metavar="FILE", help="The key's passphrase is FILE's first line.")
