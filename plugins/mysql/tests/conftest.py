@@ -104,8 +104,8 @@ class RealServer:
         """What mariadb-dump says of these databases, all in; `--hex-blob` so that it is text."""
         done = subprocess.run(
             ["mariadb-dump", "--no-defaults", f"--socket={self.socket}", "--user=root", "--skip-dump-date",
-             "--routines", "--events", "--hex-blob", "--dump-history", "--order-by-primary", "--single-transaction", "--databases",
-             *databases],
+             "--routines", "--events", "--hex-blob", "--dump-history", "--order-by-primary", "--single-transaction",
+             "--databases", *databases],
             capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()

@@ -60,7 +60,8 @@ def test_extras_without_a_dump_are_nothing_to_do(tmp_path: Path) -> None:
 
 def test_server_is_found_by_debians_maintenance_account(nothing: Path, source: Any) -> None:
     source.sql(
-        "CREATE USER 'debian-sys-maint'@localhost IDENTIFIED BY 'a#b\"c'; GRANT ALL ON *.* TO 'debian-sys-maint'@localhost"
+        "CREATE USER 'debian-sys-maint'@localhost IDENTIFIED BY 'a#b\"c';"
+        "GRANT ALL ON *.* TO 'debian-sys-maint'@localhost"
     )
     (nothing / "debian.cnf").write_text(
         f'[client]\nhost = localhost\nuser = debian-sys-maint\npassword = a#b"c\nsocket = {source.socket}\n'

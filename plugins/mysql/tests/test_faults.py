@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tklbam_core.api import DatabaseError, DumpRequest, FormatError, ProgressEvent, RestoreRequest
+from tklbam_core.api import DatabaseError, DumpRequest, FormatError, ProgressEvent, RestoreRequest, SpaceError
 from tklbam_mysql.plugin import MysqlPlugin
 
 OLD = "CREATE DATABASE d; CREATE TABLE d.big (id int PRIMARY KEY, old int); INSERT INTO d.big VALUES (1,1)"
@@ -149,9 +149,8 @@ def test_full_disk_is_an_error_that_says_so(source: Any, tools: Any, tmp_path: P
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", str(small)], check=True)
     try:
-        with pytest.raises((OSError, DatabaseError)) as caught:
+        with pytest.raises(SpaceError, match=r"No space left .* d\.big"):
             tools.dump(source, small)
-        assert "No space left" in str(caught.value)
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
@@ -163,7 +162,7 @@ def test_a_table_that_does_not_fit_leaves_its_database_as_it_was(
     tools.dump(source, tmp_path)
     target.sql(OLD)
     statement = tmp_path / "myfs/d/tables/small/init"
-    statement.write_text(statement.read_text().replace("ENGINE=InnoDB", "ENGINE=NoSuchEngine"))
+    statement.write_text(statement.read_text().replace("int(11)", "no_such_type"))
     report = tools.restore(target, tmp_path)
     assert [each.database for each in report.failures] == ["d"]
     assert "small" in report.failures[0].reason
@@ -206,8 +205,8 @@ def test_server_without_local_infile_gets_inserts(
 def test_dump_is_of_one_moment_also_where_floats_are_read_apart(source: Any, tools: Any, tmp_path: Path) -> None:
     """A writer keeps two tables in step while they are read in two ways; what is dumped is in step, too."""
     source.sql(
-        "CREATE DATABASE d; USE d; CREATE TABLE plain (id int PRIMARY KEY, n int); CREATE TABLE exact (id int PRIMARY KEY, n "
-        "float); INSERT INTO plain VALUES (1,0); INSERT INTO exact VALUES (1,0); CREATE TABLE big (id int, t text); "
+        "CREATE DATABASE d; USE d; CREATE TABLE plain (id int PRIMARY KEY, n int); "
+        "CREATE TABLE exact (id int PRIMARY KEY, n float); INSERT INTO plain VALUES (1,0); INSERT INTO exact VALUES (1,0); CREATE TABLE big (id int, t text); "
         "INSERT INTO big SELECT seq, REPEAT('x', 500) FROM seq_1_to_5000"
     )
     stop = threading.Event()

@@ -20,7 +20,8 @@ CREATE TABLE parent (id int PRIMARY KEY, old_column text); INSERT INTO parent VA
 CREATE TABLE child (id int PRIMARY KEY, p int, CONSTRAINT k FOREIGN KEY (p) REFERENCES parent (id));
 INSERT INTO child VALUES (1,5);
 CREATE TABLE only_old (id int PRIMARY KEY, p int, CONSTRAINT k2 FOREIGN KEY (p) REFERENCES parent (id));
-CREATE TABLE was_table (id int); CREATE VIEW was_view AS SELECT id FROM parent; CREATE VIEW kept AS SELECT id FROM was_view;
+CREATE TABLE was_table (id int); CREATE VIEW was_view AS SELECT id FROM parent;
+CREATE VIEW kept AS SELECT id FROM was_view;
 CREATE TABLE m1 (id int) ENGINE=MyISAM; CREATE TABLE mm (id int) ENGINE=MERGE UNION=(m1);
 CREATE SEQUENCE s START WITH 7; DO NEXTVAL(s);
 CREATE TRIGGER t AFTER INSERT ON parent FOR EACH ROW SET @a = 1;

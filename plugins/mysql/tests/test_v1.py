@@ -65,7 +65,8 @@ def classic(tmp_path: Path) -> Path:
     put(blog / "views/titles/pre", "CREATE TABLE `titles` (\n  `title` varchar(99)\n) ENGINE=MyISAM;\n")
     put(
         blog / "views/titles/post",
-        "/*!50001 DROP TABLE `titles`*/;\n/*!50001 DROP VIEW IF EXISTS `titles`*/;\n/*!50001 CREATE ALGORITHM=UNDEFINED */\n"
+        "/*!50001 DROP TABLE `titles`*/;\n/*!50001 DROP VIEW IF EXISTS `titles`*/;\n"
+        "/*!50001 CREATE ALGORITHM=UNDEFINED */\n"
         "/*!50013 DEFINER=`root`@`localhost` SQL SECURITY DEFINER */\n"
         "/*!50001 VIEW `titles` AS select `posts`.`title` AS `title` from `posts` */;\n",
     )

@@ -51,7 +51,10 @@ class Session:
 
     def execute(self, statement: str | bytes) -> int:
         """Runs a statement without an answer; returns the number of rows it touched."""
-        return int(self.connection.query(statement))
+        try:
+            return int(self.connection.query(statement))
+        except AttributeError as error:  # what pymysql says when the server goes away under a LOAD DATA
+            raise Error(2013, "Lost connection to server during query") from error
 
     def stream(self, query: str) -> Iterator[tuple[Any, ...]]:
         """The rows of an answer of any size, as they come."""

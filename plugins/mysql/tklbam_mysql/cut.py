@@ -78,6 +78,12 @@ class RowsWriter:
         """Closes the last file. Without a single row there is none."""
         self._close()
 
+    def close(self) -> None:
+        """Gives up: nothing stays open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def _take(self, rows: list[bytes]) -> None:
         at, total = 0, len(rows)
         while at < total:

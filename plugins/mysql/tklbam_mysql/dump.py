@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tklbam_core.api import DatabaseError, DatabaseFailure, DatabaseReport, DatabaseResult, Limits
+from tklbam_core.api import DatabaseError, DatabaseFailure, DatabaseReport, DatabaseResult, Limits, SpaceError
 from tklbam_core.api.progress import Progress
 
 from . import exact, layout
@@ -125,7 +126,18 @@ def _dump_rows(
     steady = [job for job in jobs.values() if job.table.engine.lower() in engines]
     others = [job for job in jobs.values() if job.table.engine.lower() not in engines]
     reader = RowReader(dump.server, dump_client(), unsafe, progress, sum(table.size for table in taken))
-    reader.read(steady, others, _lock_decision(dump, others, lock_tables))
+    try:
+        reader.read(steady, others, _lock_decision(dump, others, lock_tables))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise SpaceError(
+            f"{dump.layout.directory}: {error.strerror} while {reader.at} was being dumped",
+            "Make room, or name a larger place for the dumps with extras-dir.",
+        ) from error
+    finally:
+        for job in jobs.values():
+            job.writer.close()
     dump.warnings += reader.problems
     for table in taken:
         if table.versioned and not (reader.history and table.has_history):

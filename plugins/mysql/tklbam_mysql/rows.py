@@ -54,6 +54,7 @@ class RowReader:
         self.history = client.is_mariadb and client.version >= (10, 11) and server.version >= (10, 11, 0)
         self.clock: dict[str, float] = {}
         self.problems: list[str] = []
+        self.at = ""
 
     def read(self, transactional: Sequence[Job], others: Sequence[Job], lock: Callable[[str], bool]) -> None:
         """Reads all rows: `transactional` in one snapshot; `others` after it, locked where `lock(database)` says so.
@@ -200,6 +201,7 @@ class RowReader:
 
     def _tell(self, size: int, item: str) -> None:
         self._done += size
+        self.at = item
         self._progress(ProgressEvent("mysql dump", self._done, max(self._total, self._done), "bytes", item))
 
     def _count(self, database: str, started: float) -> float:

@@ -161,6 +161,8 @@ class ScriptReader:
                 raise FormatError("the script", None, f"trigger {name} names no table")
             database.triggers.setdefault(_name(on, 3), []).append(stored)
         else:
+            if kind == "EVENT":
+                stored.settings["time_zone"] = self._settings.get("time_zone", "SYSTEM")
             database.stored.setdefault("events" if kind == "EVENT" else "routines", []).append(stored)
 
     def _session(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from tklbam_core.api import DatabaseError
 
@@ -45,7 +46,7 @@ def stage(server: Server, staged: Sequence[Staged], tell: Callable[[int, str], N
     with connect(server.settings) as session:
         prepare(session)
         for each in staged:
-            _attempt(each, None, lambda each=each: _make_tables(session, each))  # type: ignore[misc]
+            _attempt(each, None, partial(_make_tables, session, each))
     _Loading(server, [each for each in staged if each.failed is None], tell).run()
     with connect(server.settings) as session:
         for each in staged:
@@ -58,12 +59,25 @@ def _attempt(staged: Staged, table: str | None, action: Callable[[], None]) -> N
         action()
     except (Error, DatabaseError) as error:
         if isinstance(error, Error) and code(error) in GONE:
-            where = f"{staged.plan.name}.{table}" if table else staged.plan.name
-            raise DatabaseError(
-                f"the server went away while {where} was being restored: {explain(error)}",
-                "Every database is as it was before. See the server's error log, then restore again.",
-            ) from error
+            raise _gone(staged, table, explain(error)) from error
         staged.failed = staged.failed or (table, explain(error))
+
+
+def _still_there(session: Session, staged: Staged) -> None:
+    """Raises DatabaseError where a failure was the server's end (a broken connection looks like a missing file)."""
+    try:
+        session.value("SELECT 1")
+    except Error as error:
+        table, why = staged.failed or (None, "")
+        raise _gone(staged, table, why or explain(error)) from error
+
+
+def _gone(staged: Staged, table: str | None, why: str) -> DatabaseError:
+    where = f"{staged.plan.name}.{table}" if table else staged.plan.name
+    return DatabaseError(
+        f"the server went away while {where} was being restored: {why}",
+        "Every database is as it was before. See the server's error log, then restore again.",
+    )
 
 
 def _make_tables(session: Session, staged: Staged) -> None:
@@ -80,6 +94,9 @@ def _make_tables(session: Session, staged: Staged) -> None:
             continue
         try:
             session.execute(loadable(table, plan.name, arriving, staged.late))
+            if session.warning_count:
+                said = [str(row[2]) for row in session.rows("SHOW WARNINGS") if row[0] == "Warning"]
+                staged.warnings += [f"table {table.name}: {each}" for each in said]
         except Error as error:
             if code(error) in GONE:
                 raise
@@ -131,7 +148,7 @@ class _Loading:
         self._tell = tell
         self._lock = threading.Lock()
         self._work: queue.SimpleQueue[tuple[Staged, TablePlan]] = queue.SimpleQueue()
-        self._lost: BaseException | None = None
+        self._lost: Exception | None = None
         tasks = [(each, table) for each in staged for table in each.plan.tables if table.rows and table.info.files]
         for task in sorted(tasks, key=lambda task: -task[1].size):
             self._work.put(task)
@@ -143,6 +160,10 @@ class _Loading:
             worker.start()
         for worker in workers:
             worker.join()
+        if isinstance(self._lost, (Error, OSError)):
+            raise DatabaseError(
+                f"loading stopped: {explain(self._lost)}", "Every database is as it was before."
+            ) from self._lost
         if self._lost is not None:
             raise self._lost
 
@@ -157,14 +178,12 @@ class _Loading:
                         return
                     if staged.failed is None:
                         started = time.monotonic()
-                        _attempt(staged, table.name, lambda s=staged, t=table: self._load(session, s, t))  # type: ignore[misc]
+                        _attempt(staged, table.name, partial(self._load, session, staged, table))
                         staged.seconds += time.monotonic() - started
-        except (Error, DatabaseError, OSError) as error:
-            self._lost = self._lost or (
-                error
-                if isinstance(error, DatabaseError)
-                else DatabaseError(f"loading stopped: {explain(error)}", "Every database is as it was before.")
-            )
+                    if staged.failed is not None:
+                        _still_there(session, staged)
+        except Exception as error:  # noqa: BLE001 - nothing that ends a thread may go unheard
+            self._lost = self._lost or error
 
     def _load(self, session: Session, staged: Staged, table: TablePlan) -> None:
         label = f"{staged.plan.name}.{table.name}"

@@ -18,7 +18,7 @@ from .v1_accounts import statements_of
 SYSTEM = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 _ENGINE = re.compile(r"\)[^)]*?\b(?:ENGINE|TYPE)\s*=\s*(\w+)", re.IGNORECASE)
 _SETTINGS = re.compile(
-    r"@?@?(?:session\.)?(sql_mode|character_set_client|collation_connection)\s*=\s*('[^']*'|\w+)", re.I
+    r"@?@?(?:session\.)?(sql_mode|character_set_client|collation_connection|time_zone)\s*=\s*('[^']*'|\w+)", re.I
 )
 GRANT_TABLES = ("user", "db", "tables_priv", "columns_priv", "procs_priv")
 
@@ -120,7 +120,7 @@ class LegacyTable(TableEntry):
             name = re.search(r"\bTRIGGER\s+(?:`((?:[^`]|``)*)`|(\w+))", plain)
             if name and plain.upper().startswith("CREATE"):
                 title = (name.group(1) or name.group(2) or "").replace("``", "`")
-                found.append(Stored("TRIGGER", title, plain, dict(settings)))
+                found.append(Stored("TRIGGER", title, plain, {k: v for k, v in settings.items() if k != "time_zone"}))
         return found
 
 
