@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +28,7 @@ from .schedule import Interval, full_is_due
 from .scratch import scratch_directory
 from .system import dpkg
 from .system.identity import host_facts
+from .system.owned import packages_below
 from .system.packages import format_package_list, new_packages
 from .system.userdb_io import save_for_backup
 
@@ -210,11 +212,28 @@ def find_changes(
         file_list=overlay,
         progress=context.progress,
     )
+    warn_of_packaged_paths(order, profile, context, summary)
     summary.changes = changes.counts
     summary.missing += changes.missing
     for warning in changes.warnings:
         warn(summary, context, warning)
     return changes
+
+
+def warn_of_packaged_paths(order: BackupOrder, profile: Profile, context: Context, summary: BackupSummary) -> None:
+    """An override over what packages own would lay old programs over the new release's."""
+    added = [
+        os.fsencode(word)
+        for word in order.overrides
+        if word.startswith("/") and not profile.rules.includes(os.fsencode(word))
+    ]
+    for path, owners in packages_below(context.host.root, added).items():
+        named = ", ".join(owners[:3]) + (f" and {len(owners) - 3} more" if len(owners) > 3 else "")
+        warn(
+            summary,
+            context,
+            f"{os.fsdecode(path)} holds files of packages ({named}): a restore lays them over the system's own",
+        )
 
 
 def path_rules(overrides: Sequence[str]) -> PathRules:
