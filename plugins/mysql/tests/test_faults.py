@@ -111,7 +111,8 @@ def test_crashed_table_is_named_and_everything_else_is_dumped(
 ) -> None:
     server = new_server()
     server.sql(
-        "CREATE DATABASE d; CREATE TABLE d.bad (id int, t text) ENGINE=MyISAM; INSERT INTO d.bad VALUES (1,'x'),(2,'y');"
+        "CREATE DATABASE d; CREATE TABLE d.bad (id int, t text) ENGINE=MyISAM;"
+        "INSERT INTO d.bad VALUES (1,'x'),(2,'y');"
         "CREATE TABLE d.good (id int); INSERT INTO d.good VALUES (1); CREATE TABLE d.other (id int) ENGINE=MyISAM;"
         "INSERT INTO d.other VALUES (5); FLUSH TABLES"
     )
@@ -206,7 +207,8 @@ def test_dump_is_of_one_moment_also_where_floats_are_read_apart(source: Any, too
     """A writer keeps two tables in step while they are read in two ways; what is dumped is in step, too."""
     source.sql(
         "CREATE DATABASE d; USE d; CREATE TABLE plain (id int PRIMARY KEY, n int); "
-        "CREATE TABLE exact (id int PRIMARY KEY, n float); INSERT INTO plain VALUES (1,0); INSERT INTO exact VALUES (1,0); CREATE TABLE big (id int, t text); "
+        "CREATE TABLE exact (id int PRIMARY KEY, n float);"
+        "INSERT INTO plain VALUES (1,0); INSERT INTO exact VALUES (1,0); CREATE TABLE big (id int, t text); "
         "INSERT INTO big SELECT seq, REPEAT('x', 500) FROM seq_1_to_5000"
     )
     stop = threading.Event()

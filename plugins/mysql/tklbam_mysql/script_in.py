@@ -29,8 +29,12 @@ _CREATE = re.compile(
 _ENGINE = re.compile(r"\)[^()]*?\bENGINE=(\w+)")
 _ON_TABLE = re.compile(rf"\bON\s+(?:{_IDENTIFIER}\s*\.\s*)?{_IDENTIFIER}\s+FOR\s+EACH\s+ROW", re.IGNORECASE)
 _SETVAL = re.compile(rf"SETVAL\({_IDENTIFIER}, (-?\d+), 0(?:, (\d+))?\)", re.IGNORECASE)
-_ACCOUNT = re.compile(r"^(CREATE USER|CREATE ROLE|GRANT .*? TO|SET DEFAULT ROLE .*? FOR|ALTER USER)\s+(?:IF NOT EXISTS\s+)?"
-                      r"([`'](?:[^`']|``|'')*[`'](?:@[`'](?:[^`']|``|'')*[`'])?)", re.IGNORECASE)  # fmt: skip
+_QUOTED = r"[`'](?:[^`']|``|'')*[`']"
+_ACCOUNT = re.compile(
+    r"^(CREATE USER|CREATE ROLE|GRANT .*? TO|SET DEFAULT ROLE .*? FOR|ALTER USER)\s+(?:IF NOT EXISTS\s+)?"
+    rf"({_QUOTED}(?:@{_QUOTED})?)",
+    re.IGNORECASE,
+)
 _PASSED_OVER = re.compile(
     r"(DROP|LOCK|UNLOCK|ALTER DATABASE|ALTER TABLE .* (?:DISABLE|ENABLE) KEYS|FLUSH|COMMIT|START|SELECT)\b",
     re.IGNORECASE | re.DOTALL,
