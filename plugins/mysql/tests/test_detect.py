@@ -96,7 +96,12 @@ def test_option_file_of_the_clients_is_private_and_gone_afterwards(source: Any) 
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"prot": "1"}, "unknown option"), ({"port": "x"}, "no port"), ({"password-file": "/none"}, "can't be read")],
+    [
+        ({"prot": "1"}, "unknown option"),
+        ({"lock-tables": "maybe"}, "lock-tables"),
+        ({"port": "x"}, "no port"),
+        ({"password-file": "/none"}, "can't be read"),
+    ],
 )
 def test_bad_options_are_named(options: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):

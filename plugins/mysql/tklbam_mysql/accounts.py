@@ -195,7 +195,12 @@ def weak_passwords(entries: Iterable[AccountEntry]) -> list[str]:
     found = []
     for entry in entries:
         create = " ".join(entry.statements[:1])
-        if "mysql_old_password" in create or re.search(r"PASSWORD '[0-9a-f]{16}'", create):
+        if "before MySQL 4.1" in create:
+            found.append(
+                f"account {entry.account} had a password in the format of before MySQL 4.1, which servers take no "
+                "longer: it is locked; set a new one with ALTER USER … IDENTIFIED BY …, then ALTER USER … ACCOUNT UNLOCK"
+            )
+        elif "mysql_old_password" in create or re.search(r"PASSWORD '[0-9a-f]{16}'", create):
             found.append(
                 f"account {entry.account} has a password in the format of before MySQL 4.1, which is easily broken and "
                 "which newer servers and clients refuse: set a new one"

@@ -164,7 +164,7 @@ def detect(options: Mapping[str, str], root: Path) -> Server | None:
     """
     if not is_looked_for(options, root):
         return None
-    if not options and not places.is_installed():
+    if not places.is_explicit(options) and not places.is_installed():
         return None
     return reach(options)
 

@@ -59,8 +59,8 @@ def restore_databases(
             outcome.warnings += [f"limit mysql:{rule} matches nothing in the backup" for rule in limits.unmatched()]
             if simulate:
                 return _simulated(server, plans, entries, present, outcome)
-            _drop_leftovers(session)
             state = _save_state(session, server, plans, entries, limits, rollback)
+            _drop_leftovers(session)
         staged = _load_beside(server, plans, state, progress)
         with connect(server.settings) as session:
             done = _swap_all(session, state, staged, outcome)

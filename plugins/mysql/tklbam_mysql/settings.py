@@ -62,7 +62,7 @@ def quote_option(value: str) -> str:
 
 def is_explicit(options: Mapping[str, str]) -> bool:
     """Whether the administrator named a server."""
-    return any(options.get(key) for key in ("host", "socket", "defaults-file"))
+    return any(options.get(key) for key in ("host", "port", "socket", "defaults-file"))
 
 
 def is_installed() -> bool:
@@ -85,6 +85,8 @@ def candidates(options: Mapping[str, str]) -> Iterator[Settings]:
             f"unknown option mysql:{unknown[0]}",
             f"Known are {', '.join(sorted(OPTIONS))} (database-option mysql:KEY=…).",
         )
+    if options.get("lock-tables", "auto") not in ("auto", "yes", "no"):
+        raise ConfigError(f"mysql:lock-tables is {options['lock-tables']!r}", "It can be auto, yes or no.")
     said = _from_options(options)
     if said is not None:
         yield said

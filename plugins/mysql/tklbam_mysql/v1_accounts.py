@@ -12,6 +12,7 @@ from .layout import AccountEntry
 from .names import literal, qualified, quote
 
 Row = Mapping[str, str]
+LOCKED = "/* its password was in the format of before MySQL 4.1 */ ACCOUNT LOCK"
 
 _SPELLED = {
     "Repl_slave": "REPLICATION SLAVE",
@@ -62,6 +63,9 @@ def _create(user: Row, name: str, role: bool) -> str:
     password = user.get("authentication_string") or user.get("Password") or user.get("password") or ""
     if plugin and plugin not in ("mysql_native_password", "mysql_old_password"):
         how = f" IDENTIFIED VIA {plugin}" + (f" USING {literal(password)}" if password else "")
+    elif len(password) == 16:
+        # No server takes this hash any more; an account without a password must not come of it.
+        return f"CREATE USER {name}{_require(user)}{_limits(user)} {LOCKED}"
     elif password:
         how = f" IDENTIFIED BY PASSWORD {literal(password)}"
     else:
