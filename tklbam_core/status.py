@@ -93,7 +93,8 @@ def age(then: datetime, now: datetime | None = None) -> str:
         # Up to twice a unit the smaller one says more.
         if seconds >= 2 * unit:
             return f"{int(seconds // unit)} {name}s ago"
-    return f"{max(0, int(seconds))} seconds ago"
+    number = max(0, int(seconds))
+    return f"{number} second{'' if number == 1 else 's'} ago"
 
 
 def _settings(conf_dir: Path, warnings: list[str]) -> list[Setting]:

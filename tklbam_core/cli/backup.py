@@ -185,8 +185,9 @@ def show(summary: BackupSummary, order: BackupOrder, output: Output) -> None:
     if output.as_json:
         output.json(as_json(summary))
         return
+    targets = {f"{address}: {error.what}": error.what for address, error in summary.failed.items()}
     for missing in summary.missing:
-        output.warn(f"not in the backup: {missing}")
+        output.warn(f"not stored: {targets[missing]}" if missing in targets else f"not in the backup: {missing}")
     output.note(f"  changes    {changes(summary)}")
     for report in summary.databases:
         names = ", ".join(database.name for database in report.databases)
@@ -198,7 +199,7 @@ def show(summary: BackupSummary, order: BackupOrder, output: Output) -> None:
     if order.extract is not None:
         output.note(f"Written to {order.extract}; `tklbam restore {order.extract}` restores from there.")
     if summary.missing:
-        output.note(f"INCOMPLETE: {count(len(summary.missing), 'warning')} above of what is not in this backup.")
+        output.note(f"INCOMPLETE: {count(len(summary.missing), 'thing')} not stored; see the warnings above.")
 
 
 def changes(summary: BackupSummary) -> str:

@@ -258,7 +258,7 @@ def show(summary: RestoreSummary, output: Output, *, undoable: bool) -> None:
             tables = count(database.tables, "table")
             output.note(f"  {report.engine}:{database.name}: {tables}{rows}, in {human_duration(database.seconds)}")
     if summary.missing:
-        output.note(f"INCOMPLETE: {count(len(summary.missing), 'warning')} above of what was not restored.")
+        output.note(f"INCOMPLETE: {count(len(summary.missing), 'thing')} not restored; see the warnings above.")
     if undoable:
         output.note("`tklbam restore-rollback` undoes it.")
 

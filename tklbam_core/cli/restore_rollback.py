@@ -47,7 +47,9 @@ def command(host: Host, output: Output, **options: Any) -> int:
         return 3 if summary.missing else 0
     for missing in summary.missing:
         output.warn(f"not put back: {missing}")
-    parts = [f"put back {count(summary.files, 'path')}, took away {count(summary.files_removed, 'path')}"]
+    parts = [f"put back {count(summary.files, 'path')}"]
+    if summary.files_removed:
+        parts.append(f"took away {count(summary.files_removed, 'path')}")
     if summary.packages_removed:
         parts.append(f"removed {count(len(summary.packages_removed), 'package')}")
     if summary.packages_restored:

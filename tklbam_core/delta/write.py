@@ -17,6 +17,8 @@ from .profile import Profile
 from .rules import PathRules
 from .scan import ScanReport
 
+MOUNTS_NAMED = 10
+
 
 @dataclass(slots=True, kw_only=True)
 class Changes:
@@ -78,6 +80,13 @@ def write_changes(
     unnamed = report.problem_count - len(report.problems)
     if unnamed:
         changes.missing.append(f"{unnamed} more paths that could not be read")
+    for path in report.skipped_mounts[:MOUNTS_NAMED]:
+        changes.warnings.append(
+            f"{show(path)} is another file system and not in the backup; an override takes it (/path) or leaves it out "
+            "for good (-/path)"
+        )
+    if len(report.skipped_mounts) > MOUNTS_NAMED:
+        changes.warnings.append(f"and {len(report.skipped_mounts) - MOUNTS_NAMED} more file systems")
     if report.unchecked:
         changes.warnings.append(
             f"{report.unchecked} files could not be compared by content: the profile {profile.profile_id} has no "
