@@ -198,7 +198,7 @@ def weak_passwords(entries: Iterable[AccountEntry]) -> list[str]:
         if "before MySQL 4.1" in create:
             found.append(
                 f"account {entry.account} had a password in the format of before MySQL 4.1, which servers take no "
-                "longer: it is locked; set a new one with ALTER USER … IDENTIFIED BY …, then ALTER USER … ACCOUNT UNLOCK"
+                "longer: it is locked; give it a new one (ALTER USER … IDENTIFIED BY …) and ALTER USER … ACCOUNT UNLOCK"
             )
         elif "mysql_old_password" in create or re.search(r"PASSWORD '[0-9a-f]{16}'", create):
             found.append(

@@ -33,7 +33,7 @@ class Dump:
     databases: list[Database] = field(default_factory=list)
     failures: list[DatabaseFailure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    accounts: int = 0
+    client: str = ""
 
 
 def dump_databases(
@@ -95,7 +95,6 @@ def _dump_accounts(dump: Dump, session: Session) -> None:
         failures = [DatabaseFailure(database="mysql", reason=f"accounts can't be read: {reason(error)}")]
     else:
         layout.write_accounts(dump.layout.directory / layout.ACCOUNTS, entries)
-        dump.accounts = len(entries)
     dump.failures += failures
 
 
@@ -125,7 +124,9 @@ def _dump_rows(
     jobs = {table.label: Job(table, RowsWriter(_rows_place(dump.layout, table), key_columns(table))) for table in taken}
     steady = [job for job in jobs.values() if job.table.engine.lower() in engines]
     others = [job for job in jobs.values() if job.table.engine.lower() not in engines]
-    reader = RowReader(dump.server, dump_client(), unsafe, progress, sum(table.size for table in taken))
+    client = dump_client()
+    dump.client = str(client)
+    reader = RowReader(dump.server, client, unsafe, progress, sum(table.size for table in taken))
     try:
         reader.read(steady, others, _lock_decision(dump, others, lock_tables))
     except OSError as error:
@@ -233,7 +234,7 @@ def _write_manifest(dump: Dump, infos: dict[str, dict[str, TableFile]]) -> None:
             "flavour": dump.server.flavour,
             "server": str(dump.server).split(" at ", 1)[0],
             "server_version": dump.server.full_version,
-            "client": str(dump_client()),
+            "client": dump.client,
             "databases": {
                 name: {"tables": {table: info.rows for table, info in tables.items()}} for name, tables in infos.items()
             },

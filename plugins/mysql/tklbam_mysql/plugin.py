@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tklbam_core.api import DatabaseReport, DumpRequest, RestoreRequest, RollbackRequest, hookimpl
+import dataclasses
+
+from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest, hookimpl
+
+
+def _with_accounts(limits: Limits) -> Limits:
+    """A positive rule does not turn the accounts out, only a negative one for `mysql` does."""
+    return dataclasses.replace(limits, always=limits.always | {"mysql"})
 
 
 class MysqlPlugin:
@@ -24,7 +31,7 @@ class MysqlPlugin:
         return dump_databases(
             server,
             request.extras / DIRECTORY,
-            request.limits,
+            _with_accounts(request.limits),
             lock_tables=request.options.get("lock-tables", "auto"),
             simulate=request.simulate,
             progress=request.progress,
@@ -44,7 +51,7 @@ class MysqlPlugin:
         return restore_databases(
             reach(request.options),
             source,
-            request.limits,
+            _with_accounts(request.limits),
             rollback=request.rollback,
             simulate=request.simulate,
             progress=request.progress,
