@@ -42,13 +42,13 @@ def free_space(place: Path) -> int:
 def require_space(place: Path, needed: int, what: str, limit: int | None = None) -> None:
     """Raises SpaceError when fewer than `needed` bytes are free at `place`, or `limit` allows fewer."""
     free = free_space(place)
-    if limit is not None and limit < min(needed, free):
-        raise SpaceError(
-            f"{what} needs {needed / 2**20:.1f} MB below {place}, and {limit / 2**20:.1f} MB are allowed",
-            "Allow more with --restore-cache-size.",
-        )
     if free < needed:
         raise SpaceError(
             f"{what} needs {needed / 2**20:.1f} MB below {place}, and {free / 2**20:.1f} MB are free",
-            "Make room there, or name another directory.",
+            "Make room there, or name another directory with --restore-cache-dir.",
+        )
+    if limit is not None and limit < needed:
+        raise SpaceError(
+            f"{what} needs {needed / 2**20:.1f} MB below {place}, and {limit / 2**20:.1f} MB are allowed",
+            "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir.",
         )

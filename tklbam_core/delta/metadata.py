@@ -122,5 +122,5 @@ def out_of_space(error: OSError, path: bytes) -> SpaceError | None:
         return None
     where = "quota" if error.errno == errno.EDQUOT else "space"
     return SpaceError(
-        f"no {where} left for {show(path)}", "Free some on that file system; `restore-rollback` undoes what was done."
+        f"no {where} left for {show(path)}", "Free some on the file system that it lies on, then restore again."
     )
