@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST_ARGS ?= -n 3 --dist loadfile
+PYTEST_ARGS ?= -n 3 --dist worksteal
 PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/profiles/local
 DISTRIBUTIONS := . $(wildcard $(PLUGINS))
 

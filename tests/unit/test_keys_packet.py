@@ -132,7 +132,7 @@ def test_classic_packet_asking_for_minutes_of_work_is_refused_at_once() -> None:
         started = time.monotonic()
         with pytest.raises(KeyPacketError, match=r"65535,000 repeats"):
             packet.open_packet(base64.b64encode(fields + b"f" * 6 + b"c" * 64), "pw")
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 5, "the work itself would take longer"
 
 
 # --- version 2 -------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_hostile_parameters_are_refused_before_any_work(n: int, r: int, p: int, 
     for attempt in (packet.opens_without_passphrase, lambda data: packet.open_packet(data, "pw")):
         with pytest.raises(KeyPacketError):
             attempt(forged_v2(n, r, p, derivation))
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 5, "the work itself would take longer"
 
 
 def test_hostile_packet_never_makes_its_reader_use_more_than_the_bound() -> None:
