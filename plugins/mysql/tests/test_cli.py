@@ -119,6 +119,13 @@ def test_password_on_the_command_line_draws_a_warning(source: Any, tmp_path: Pat
     assert (tmp_path / "manifest.json").exists()
 
 
+def test_another_root_has_no_server(tmp_path: Path) -> None:
+    from tklbam_core.api import UsageError
+
+    with pytest.raises(UsageError, match="--root"):
+        run(mysql2fs, "--root", "/somewhere", "--debug", str(tmp_path))
+
+
 def test_cut_off_script_is_an_error(tmp_path: Path) -> None:
     from tklbam_core.api import FormatError
 

@@ -19,8 +19,11 @@ SETTINGS = {"allow_interspersed_args": False, "help_option_names": ["-h", "--hel
 
 
 def connection_options(function: Any) -> Any:
-    """Adds the options that say which server, by whom."""
+    """Adds the options that say which server, by whom, and those that every command takes."""
     for option in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback when something fails."),
+        click.option("-q", "--quiet", is_flag=True, expose_value=False, help="Say nothing unless something is wrong."),
+        click.option("--root", metavar="DIR", help="Treat DIR as the system: its servers are not looked for."),
         click.option("--defaults-file", metavar="FILE", help="A client option file to take everything from."),
         click.option("-p", "password", metavar="PASS", help="Password; visible to others, so better in a file."),
         click.option("-u", "--user", metavar="USER", help="Account to use."),
@@ -139,9 +142,9 @@ def fs2mysql(
 
 def _session_for(has_statements: bool, server: dict[str, str | None]) -> Session | None:
     """A server is needed to make sense of a version 1 dump's accounts; without one named, they are left out."""
-    options = _options(server)
-    if has_statements or not options:
+    if has_statements or not any(value for key, value in server.items() if key != "root"):
         return None
+    options = _options(server)
     from .connection import connect, reach
 
     return connect(reach(options).settings)
@@ -159,7 +162,12 @@ def _limits(words: tuple[str, ...]) -> Limits:
 
 
 def _options(server: dict[str, str | None]) -> dict[str, str]:
-    options = {key.replace("_", "-"): value for key, value in server.items() if value}
+    from .connection import is_looked_for
+
+    root = Path(server.get("root") or "/").absolute()
+    options = {key.replace("_", "-"): value for key, value in server.items() if value and key != "root"}
+    if not is_looked_for(options, root):
+        raise UsageError("with --root no server is looked for", "Name one: --host, --port or --socket.")
     if "password" in options:
         click.echo(
             "warning: a password on the command line can be seen by every user of this machine; use --defaults-file",
