@@ -59,8 +59,9 @@ def test_command_lines_that_are_shown_can_be_typed(line: str) -> None:
         words = words[: words.index(">")]
     try:
         parse(words)
-    except click.BadParameter as error:  # a path of the reader's, not of this machine
-        assert "does not exist" in error.message
+    except click.BadParameter as error:
+        if "does not exist" not in error.message:  # a path of the reader's, not of this machine
+            raise
 
 
 def test_a_command_line_with_a_mistake_is_found() -> None:
