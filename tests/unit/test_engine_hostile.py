@@ -204,7 +204,7 @@ def test_an_ordinary_user_is_confined_too(tmp_path: Path) -> None:
     """The same walls, through a user namespace."""
     os.chmod(tmp_path, 0o755)
     for parent in tmp_path.parents:
-        if parent.stat().st_mode & 0o055 != 0o055 and parent.name.startswith("pytest"):
+        if parent.stat().st_mode & 0o055 != 0o055 and parent.name.startswith(("pytest", "popen")):
             os.chmod(parent, parent.stat().st_mode | 0o055)
     inside, outside = tmp_path / "in", tmp_path / "out"
     for place in (inside, outside):

@@ -99,7 +99,7 @@ def test_killed_at_many_moments(lab: Lab) -> None:
         states[result.session.time.timestamp()] = tree_state(lab.source)
         assert lab.temporary_files() == []
     check_all_restore(lab, states)
-    assert interrupted >= 8
+    assert interrupted >= 4, "the moments must fall into the run"
 
 
 def half_manifest(lab: Lab) -> None:
