@@ -224,7 +224,7 @@ def show_plan(plan: RestorePlan, source: Source, output: Output) -> None:
     )
     for warning in [*plan.warnings, *plan.databases.warnings, *plan.databases.missing]:
         output.warn(warning)
-    if plan.needed:
+    if plan.delta is not None and plan.needed:
         output.note(f"  space      {human_size(plan.needed)} for the fetched files")
 
 

@@ -47,7 +47,9 @@ def command(host: Host, output: Output, **options: Any) -> int:
         return 3 if summary.missing else 0
     for missing in summary.missing:
         output.warn(f"not put back: {missing}")
-    parts = [f"put back {count(summary.files, 'path')}"]
+    parts = []
+    if summary.files:
+        parts.append(f"put back {count(summary.files, 'path')}")
     if summary.files_removed:
         parts.append(f"took away {count(summary.files_removed, 'path')}")
     if summary.packages_removed:
@@ -56,7 +58,7 @@ def command(host: Host, output: Output, **options: Any) -> int:
         parts.append(f"put back {count(len(summary.packages_restored), 'package')}")
     if summary.databases:
         parts.append(f"put back the databases {', '.join(summary.databases)}")
-    output.note(f"Undone: {'; '.join(parts)}.")
+    output.note(f"Undone: {'; '.join(parts) or 'there was nothing to put back'}.")
     if summary.missing:
         output.note("INCOMPLETE: repair what is named above and run `tklbam restore-rollback` again.")
     return 3 if summary.missing else 0
