@@ -1,28 +1,29 @@
 # What a person or a machine does with this checkout; each target is readable by itself.
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n 3 --dist worksteal
+BIN := .venv/bin
 PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/profiles/local
-DISTRIBUTIONS := . $(wildcard $(PLUGINS))
+SERVERS := acl attr debootstrap libcap2-bin mariadb-client mariadb-server postgresql postgresql-client
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test bench lint dist setup clean
-setup: $(VENV)/.ready
+setup: .venv/.ready
 
-$(VENV)/.ready: requirements.lock $(wildcard pyproject.toml $(PLUGINS:=/pyproject.toml)) tests/setup-venv
-	tests/setup-venv $(PYTHON) $(VENV) $(DISTRIBUTIONS)
+.venv/.ready: requirements.lock pyproject.toml $(PLUGINS:=/pyproject.toml) tests/setup-venv
+	tests/install-packages gnupg util-linux tar
+	tests/setup-venv $(PYTHON) .venv . $(PLUGINS)
 	touch $@
 
 demo: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/demo.py
+	$(BIN)/python tests/demo.py
 
 test: setup
-	tests/install-servers
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
+	tests/install-packages $(SERVERS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: setup
-	tests/install-servers
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench
+	tests/install-packages $(SERVERS) restic borgbackup
+	$(BIN)/python -m tests.bench
 
 lint: setup
 	$(BIN)/ruff check .
@@ -30,7 +31,7 @@ lint: setup
 	$(BIN)/mypy tklbam_core $(wildcard plugins/*/tklbam_* plugins/*/*/tklbam_*)
 
 dist: setup
-	for each in $(DISTRIBUTIONS); do $(BIN)/python -m build --no-isolation --outdir dist $$each || exit 1; done
+	for each in . $(PLUGINS); do $(BIN)/python -m build --no-isolation --outdir dist $$each || exit 1; done
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf .venv dist
