@@ -23,7 +23,11 @@ PACKAGES = ("duplicity=0.8.22*", "python3-fasteners", "python3-future", "librsyn
 def old_duplicity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Debian's package, unpacked, not installed."""
     place = tmp_path_factory.mktemp("debian")
-    fetched = subprocess.run(["apt-get", "-q", "download", *PACKAGES], cwd=place, capture_output=True, check=False)
+    download = ["apt-get", "-q", "download", *PACKAGES]
+    fetched = subprocess.run(download, cwd=place, capture_output=True, check=False)
+    if fetched.returncode != 0:  # apt may know no packages yet
+        subprocess.run(["apt-get", "-q", "update"], capture_output=True, check=False)
+        fetched = subprocess.run(download, cwd=place, capture_output=True, check=False)
     if fetched.returncode != 0:
         pytest.skip(f"Debian 12's packages can't be had here: {fetched.stderr.decode().strip()}")
     for package in place.glob("*.deb"):
