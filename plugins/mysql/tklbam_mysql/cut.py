@@ -7,13 +7,15 @@ from typing import BinaryIO
 from zlib import crc32
 
 MIB = 1 << 20
-MINIMUM = 4 * MIB
-MAXIMUM = 16 * MIB
+MINIMUM = 2 * MIB
+MAXIMUM = 6 * MIB
 LINE_CAP = MIB
 KEY_CAP = 1024
 PLAIN_KEY = 64
 # (up to this many bytes in the file, average distance of cuts in bytes)
-DISTANCES = ((8 * MIB, 8 * MIB), (12 * MIB, 2 * MIB), (MAXIMUM, MIB // 2))
+# duplicity's signature of a file has some 2,000 blocks up to 4 MB and grows beyond: so files a little below that cost
+# least where one row of them changed.
+DISTANCES = ((3 * MIB, 2 * MIB), (4 * MIB, MIB // 2), (MAXIMUM, MIB // 8))
 
 
 def distance_at(size: int) -> tuple[int, int]:
