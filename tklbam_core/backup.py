@@ -103,11 +103,11 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
     named in the summary's `missing`.
     """
     began = time.monotonic()
-    targets = open_targets(order, context)
     summary = BackupSummary(profile_id=profile.profile_id)
     lifecycle = begin(order, profile, context)
     with lifecycle.reporting_failure():
-        lifecycle.at("pre")
+        lifecycle.at("pre")  # which may be what mounts the target
+        targets = open_targets(order, context)
         with (
             make_extras(context.host, order.extras_dir, keep=order.simulate) as extras,
             scratch_directory() as scratch,

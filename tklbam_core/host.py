@@ -23,7 +23,7 @@ class Host:
     @classmethod
     def from_environment(cls, root: Path | str | None = None) -> Host:
         """The root comes from the argument, else `TKLBAM_ROOT`, else it is `/`."""
-        base = Path(os.path.abspath(root or os.environ.get("TKLBAM_ROOT") or "/"))
+        base = Path(os.path.realpath(root or os.environ.get("TKLBAM_ROOT") or "/"))
 
         def place(variable: str, default: Path) -> Path:
             return Path(os.path.abspath(os.environ[variable])) if os.environ.get(variable) else default

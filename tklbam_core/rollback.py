@@ -26,7 +26,10 @@ from .system import apt_rollback, userdb_snapshot
 
 @dataclass(slots=True, kw_only=True)
 class RollbackSummary:
-    """What was put back. With anything in `missing` the rollback area is kept, and the rollback can be run again."""
+    """What was put back. With anything in `missing` the rollback area is kept, and the rollback can be run again.
+
+    `kept` is where things lie that others put into the restore's directories since, None where nobody did.
+    """
 
     steps: list[str] = field(default_factory=list)
     files: int = 0
@@ -35,6 +38,7 @@ class RollbackSummary:
     packages_restored: list[str] = field(default_factory=list)
     databases: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    kept: Path | None = None
 
 
 def restore_to_undo(host: Host) -> datetime:
@@ -67,6 +71,7 @@ def run_rollback(context: Context) -> RollbackSummary:
             if "overlay" in steps or "packages" in steps:
                 put_back_files(host.root, area, summary)
             userdb_snapshot.put_back(host, area / "users")
+        summary.kept = keep_what_others_put(area)
         if not summary.missing:
             discard(area)
         lifecycle.at("post", outcome="incomplete" if summary.missing else "complete")
@@ -93,6 +98,16 @@ def put_back_files(root: Path, area: Path, summary: RollbackSummary) -> None:
     report = SavedFiles(area / "files", root).restore()
     summary.files, summary.files_removed = report.done, report.removed
     summary.missing += map(str, report.problems)
+
+
+def keep_what_others_put(area: Path) -> Path | None:
+    """What others had put where the restore had made a directory moves out of the area, which is about to go."""
+    left = area / "files/left"
+    if not left.is_dir() or not any(left.iterdir()):
+        return None
+    place = area.with_name(f"tklbam-left-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    os.rename(left, place)
+    return place
 
 
 def discard(area: Path) -> None:

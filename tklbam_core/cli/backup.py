@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..api.errors import TklbamError, UsageError
+from ..api.errors import PluginError, TklbamError, UsageError
 from ..host import Host
 from .common import Output, common_options, complete_path, count, human_duration, human_size, moment
 
@@ -132,7 +132,9 @@ def command(host: Host, output: Output, **options: Any) -> int:
                 summary = run_backup(order, profile, secret, run.context, run.engine)
         except TklbamError as error:
             if stores:
-                record_failure(run.registry, order, started, error.what, profile_id)
+                # A mistyped address is no target that has failed.
+                if not isinstance(error, UsageError | PluginError):
+                    record_failure(run.registry, order, started, error.what, profile_id)
                 run.registry.forget_backup_resume()
             raise
         if stores:

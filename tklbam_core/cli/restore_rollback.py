@@ -42,9 +42,12 @@ def command(host: Host, output: Output, **options: Any) -> int:
                 "packages_restored": summary.packages_restored,
                 "databases": summary.databases,
                 "missing": summary.missing,
+                "kept": str(summary.kept) if summary.kept else None,
             }
         )
         return 3 if summary.missing else 0
+    if summary.kept:
+        output.warn(f"what was put into the restore's directories since is now in {summary.kept}")
     for missing in summary.missing:
         output.warn(f"not put back: {missing}")
     parts = []

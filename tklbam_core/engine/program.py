@@ -146,6 +146,7 @@ def distinct_source(source: Path, workspace: Path) -> Path:
     any other directory that resembles its parent in these is then stored empty, without a word. Behind a symbolic link
     the parent is never equal.
     """
+    source = source.resolve()
     if source == source.parent:
         return source
     link = workspace / "above"
