@@ -29,7 +29,7 @@ echo "${0##*/} $*$told" >> /var/told
 def made(tmp_path: Path) -> Iterator[Live]:
     with live(tmp_path / "live") as made:
         made.configure("address file:///mnt/target")
-        made.write("/srv/profile/dirindex.conf", "/srv/data\n")
+        made.write("/srv/profile/dirindex.conf", "/srv/data\n/etc/tklbam/hooks.d\n")
         made.write("/srv/profile/dirindex", "")
         made.write("/srv/profile/profile_id", "ours\n")
         made.write("/srv/data/file", "content\n")
@@ -48,7 +48,7 @@ def told(made: Live | Machine) -> list[str]:
     return lines
 
 
-def test_hooks_run_in_order_at_every_stage(made: Live) -> None:
+def test_hooks_run_in_order_at_every_stage_and_those_that_a_restore_brings_do_not(made: Live) -> None:
     made.tklbam("backup", "--skip-packages")
     profile = (made.path("/var/lib/tklbam/profile/profile_id")).read_text().strip()
     common = f"PROFILE_ID={profile} BACKUP_SKIP_PACKAGES=yes BACKUP_EXTRACT_PATH=/TKLBAM"
@@ -57,14 +57,16 @@ def test_hooks_run_in_order_at_every_stage(made: Live) -> None:
         for stage in ("pre", "inspect", "post")
         for hook in ("10-first", "20-second")
     ]
+    made.path("/etc/tklbam/hooks.d/20-second").rename(made.path("/etc/tklbam/hooks.d/05-renamed"))
     here = made.tklbam("internal", "detect-profile-id").out.strip()
     made.tklbam("restore", "--skip-database", "--no-rollback")
     common = f"PROFILE_ID={here} RESTORE_PROFILE_ID={profile} RESTORE_SKIP_DATABASE=yes"
     assert told(made) == [
         f"{hook} restore {stage} {common}{' in the extras' if stage == 'inspect' else ''}"
         for stage in ("pre", "inspect", "post")
-        for hook in ("10-first", "20-second")
+        for hook in ("05-renamed", "10-first")
     ]
+    assert made.path("/etc/tklbam/hooks.d/20-second").exists(), "it was restored, and did not run"
 
 
 def test_a_hook_that_fails_stops_the_run(made: Live) -> None:
@@ -78,25 +80,11 @@ def test_a_hook_that_fails_stops_the_run(made: Live) -> None:
         assert len(told(made)) == seen, "those behind it did not run"
         assert sorted(made.path("/mnt/target").iterdir()) == sessions, "nothing was stored"
         assert not made.path("/TKLBAM").exists()
-
-        made.write("/srv/data/file", "changed since\n")
-        before = snapshot(made.path("/srv"))
-        done = made.tklbam("restore", "--quiet", status=1)
-        assert_clear(done, "/etc/tklbam/hooks.d/15-off", f"restore {stage}")
-        assert differences(before, snapshot(made.path("/srv"))) == {}
-        assert not made.path("/var/backups/tklbam-rollback").exists()
-
-
-def test_hooks_that_a_restore_brings_do_not_run_during_it(made: Live) -> None:
-    made.write("/srv/profile2/dirindex.conf", "/etc/tklbam/hooks.d\n")
-    made.write("/srv/profile2/dirindex", "")
-    made.write("/etc/tklbam/hooks.d/30-third", TOLD, 0o755)
-    made.tklbam("backup", "--force-profile=/srv/profile2")
-    made.path("/etc/tklbam/hooks.d/30-third").unlink()
-    told(made)
-    made.tklbam("restore")
-    assert {line.split()[0] for line in told(made)} == {"10-first", "20-second"}
-    assert made.path("/etc/tklbam/hooks.d/30-third").exists()
+    made.write("/srv/data/file", "changed since\n")
+    before = snapshot(made.path("/srv"))
+    assert_clear(made.tklbam("restore", "--quiet", status=1), "/etc/tklbam/hooks.d/15-off", "restore inspect")
+    assert differences(before, snapshot(made.path("/srv"))) == {}
+    assert not made.path("/var/backups/tklbam-rollback").exists()
 
 
 def test_another_roots_hooks_run_on_request_and_inside_it(tmp_path: Path) -> None:

@@ -47,13 +47,10 @@ def test_a_broken_target_among_several_is_named_and_the_others_get_the_session(m
     (tmp_path / "broken").write_text("not a directory\n")
     conf(made, f"address {broken}", f"address {good}")
     done = made.tklbam("backup", status=3)
-    assert f"not in the backup: {broken}" in done.err
+    assert [line for line in done.err.splitlines() if line.startswith("warning: ") and f"{broken}: " in line], done
     assert fetched(made, good, tmp_path / "fetched") == {"srv/text"}
     last = {target["address"]: target["last"]["outcome"] for target in made.json("status", status=10)["targets"]}
     assert last == {good: "incomplete", broken: "failed"}
-    (tmp_path / "broken").unlink()
-    result = made.json("backup")
-    assert [session["kind"] for session in result["sessions"]] == ["full", "incremental"], "each has its own chain"
 
 
 def test_with_all_targets_broken_the_backup_fails(made: Machine, tmp_path: Path) -> None:
@@ -73,7 +70,6 @@ def test_keep_full_prunes_once_a_new_full_session_is_verified(made: Machine, tmp
     assert said.count("(keep-full)") == 2
     assert len(session_times(address)) == 1
     assert len(list((tmp_path / "target").iterdir())) == 3, "signatures and volumes went with their sessions"
-    assert fetched(made, address, tmp_path / "fetched") == {"srv/text"}
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -158,14 +154,15 @@ def test_a_raw_session_comes_back_as_it_was(made: Machine, tmp_path: Path) -> No
     os.symlink("a/text", source.path("/link"))
     os.chown(source.path("/a/text"), 1000, 1001)
     address = f"file://{tmp_path / 'target'}"
-    for number in range(2):
-        made.tklbam("backup", "--raw-upload", str(source.root), "--address", address)
-        place = tmp_path / f"fetched-{number}"
-        made.tklbam("restore", "--raw-download", str(place), "--address", address)
-        assert differences(seen(source.root), seen(place)) == {}
-        source.write("/a/text", "changed text\n", 0o600)
-        source.path("/link").unlink(missing_ok=True)
+    source.write("/a/changes", "before\n")
+    source.write("/a/goes", "before\n")
+    made.tklbam("backup", "--raw-upload", str(source.root), "--address", address)
+    source.write("/a/changes", "afterwards\n", 0o600)
+    source.path("/a/goes").unlink()
+    made.tklbam("backup", "--raw-upload", str(source.root), "--address", address)
     assert len(list((tmp_path / "target").glob("duplicity-inc*.manifest.gpg"))) == 1
+    made.tklbam("restore", "--raw-download", str(tmp_path / "fetched"), "--address", address)
+    assert differences(seen(source.root), seen(tmp_path / "fetched")) == {}
 
 
 def seen(place: Path) -> dict[bytes, tuple[object, ...]]:
@@ -206,7 +203,7 @@ def test_what_is_ours_is_never_scanned(tmp_path: Path) -> None:
     made.write("/srv/targeted", "begins like the target\n")
     inside = Machine(made.root, {**made.environment, "TMPDIR": str(made.path("/srv/temp"))})
     address = f"file://{made.path('/srv/target')}"
-    inside.tklbam("backup", "--address", address)
+    made.write("/srv/target/notes", "on the target\n")
     inside.tklbam("backup", "--address", address)
     assert fetched(made, address, tmp_path / "fetched") == {"srv/text", "srv/targeted"}
     inside.tklbam("backup", "--dump", str(made.path("/srv/extract")), "--address", address)
@@ -369,10 +366,10 @@ def test_a_hub_keeps_the_record_and_a_restore_needs_its_id_or_label_alone(
     with Unchanged(b):
         assert_clear(b.tklbam("restore", "--quiet", "1", status=11, input="the passphrase\n"), "Incorrect passphrase")
         assert_clear(b.tklbam("restore", "--quiet", "no such label", status=2), "'no such label'", "tklbam list")
-    for name in ("1", "label 1"):
-        b.tklbam("restore", name, "--no-rollback", input="another passphrase\n")
-        assert b.path("/srv/text").read_text() == "A's text\n"
-        b.path("/srv/text").unlink()
+    plan = json.loads(b.tklbam("restore", "1", "--simulate", "--json", input="another passphrase\n").out)["plan"]
+    assert plan["overlay"] == 1
+    b.tklbam("restore", "label 1", input="another passphrase\n")
+    assert b.path("/srv/text").read_text() == "A's text\n"
 
     # A backup that fails leaves the record as it was, and not marked as running.
     shutil.rmtree(hub / "1")
