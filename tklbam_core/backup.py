@@ -38,7 +38,7 @@ class BackupOrder:
     """What the administrator asked for. `addresses` are URLs, for which a Hub gave `credentials`;
     `overrides` are path rules and database limits;
     `full_backup` is the age at which a chain is followed by a new full session; `volume_size` is megabytes;
-    `keep_full` 0 keeps every chain; `extract` is a directory to write the backup into as plain files, instead."""
+    `keep_full` 0 keeps every chain; `cache_dir` is where restores fetch files to; `extract` is a directory to write the backup into as plain files, instead."""
 
     addresses: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -53,6 +53,7 @@ class BackupOrder:
     checksum: bool = False
     allow_missing_database: bool = False
     extras_dir: Path | None = None
+    cache_dir: Path | None = None
     simulate: bool = False
     extract: Path | None = None
     run_hooks: bool = False
@@ -247,6 +248,8 @@ def own_places(
     """What is never scanned, as paths of the system: our own state, and targets that lie on it."""
     host = context.host
     own = [host.registry_dir, host.rollback_dir, host.restore_cache_dir, host.extras_dir, extras, scratch]
+    if order.cache_dir is not None:
+        own.append(order.cache_dir / "work")  # a restore's; the directory itself may hold other things
     own += [place for target in targets if (place := target.local_path()) is not None]
     if order.extract is not None:
         own.append(order.extract)

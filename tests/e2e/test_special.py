@@ -201,13 +201,16 @@ def test_what_is_ours_is_never_scanned(tmp_path: Path) -> None:
     made.write("/srv/text", "text\n")
     made.path("/srv/temp").mkdir()
     made.write("/srv/targeted", "begins like the target\n")
+    conf(made, "restore-cache-dir /srv/cache")
+    made.write("/srv/cache/work/left", "by a restore that was killed\n")
+    made.write("/srv/cache/other", "somebody's own\n")
     inside = Machine(made.root, {**made.environment, "TMPDIR": str(made.path("/srv/temp"))})
     address = f"file://{made.path('/srv/target')}"
     made.write("/srv/target/notes", "on the target\n")
     inside.tklbam("backup", "--address", address)
-    assert fetched(made, address, tmp_path / "fetched") == {"srv/text", "srv/targeted"}
+    assert fetched(made, address, tmp_path / "fetched") == {"srv/text", "srv/targeted", "srv/cache/other"}
     inside.tklbam("backup", "--dump", str(made.path("/srv/extract")), "--address", address)
-    assert names(made.path("/srv/extract")) == {"srv/text", "srv/targeted"}
+    assert names(made.path("/srv/extract")) == {"srv/text", "srv/targeted", "srv/cache/other"}
 
 
 # --- contents ---------------------------------------------------------------------------------------------------------

@@ -117,6 +117,7 @@ def command(host: Host, output: Output, **options: Any) -> int:
             checksum=config.checksum,
             allow_missing_database=config.allow_missing_database,
             extras_dir=config.extras_dir,
+            cache_dir=config.restore_cache_dir,
             simulate=options["simulate"],
             extract=options["dump"],
             run_hooks=options["run_hooks"],
