@@ -38,7 +38,8 @@ class BackupOrder:
     """What the administrator asked for. `addresses` are URLs, for which a Hub gave `credentials`;
     `overrides` are path rules and database limits;
     `full_backup` is the age at which a chain is followed by a new full session; `volume_size` is megabytes;
-    `keep_full` 0 keeps every chain; `cache_dir` is where restores fetch files to; `extract` is a directory to write the backup into as plain files, instead."""
+    `keep_full` 0 keeps every chain; `cache_dir` is where restores fetch files to; `extract` is a directory to write the
+    backup into as plain files, instead."""
 
     addresses: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
