@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,12 @@ def dump_databases(context: Context, extras: Path, limits: Sequence[str]) -> Dat
             progress=context.progress,
         )
 
-    outcome = _ask_each(context, "tklbam_database_dump", request, "was not dumped")
+    # Equal dumps must be equal files, modes included, whoever starts the backup.
+    mask = os.umask(0o077)
+    try:
+        outcome = _ask_each(context, "tklbam_database_dump", request, "was not dumped")
+    finally:
+        os.umask(mask)
     # A plugin that can't be used may have had databases to dump.
     outcome.missing += [str(problem) for problem in context.plugins.problems if problem.plugin.startswith("databases:")]
     return outcome
