@@ -7,15 +7,15 @@ from typing import BinaryIO
 from zlib import crc32
 
 MIB = 1 << 20
-MINIMUM = 2 * MIB
-MAXIMUM = 6 * MIB
+MINIMUM = MIB
+MAXIMUM = 3 * MIB
 LINE_CAP = MIB
 KEY_CAP = 1024
 PLAIN_KEY = 64
 # (up to this many bytes in the file, average distance of cuts in bytes)
-# duplicity's signature of a file has some 2,000 blocks up to 4 MB and grows beyond: so files a little below that cost
-# least where one row of them changed.
-DISTANCES = ((3 * MIB, 2 * MIB), (4 * MIB, MIB // 2), (MAXIMUM, MIB // 8))
+# A file of S bytes in which one row changed costs an increment of duplicity's some 12·√S bytes, its new signature. With
+# files of about 1.5 MB twenty changed rows stay cheap, be they far apart, and so do a thousand.
+DISTANCES = ((3 * MIB // 2, MIB // 2), (2 * MIB, MIB // 8), (MAXIMUM, MIB // 32))
 
 
 def distance_at(size: int) -> tuple[int, int]:
