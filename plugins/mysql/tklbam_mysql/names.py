@@ -11,10 +11,20 @@ _UNSAFE = re.compile(rb"[%/\x00-\x1f\x7f]|^\.")
 _ESCAPES = {"\0": "\\0", "\n": "\\n", "\r": "\\r", "\\": "\\\\", "'": "\\'", '"': '\\"', "\x1a": "\\Z"}
 _SPECIAL = re.compile(r"[\0\n\r\\'\"\x1a]")
 
+FOREIGN_KEY = re.compile(
+    r"^  (CONSTRAINT (`(?:[^`]|``)*`) FOREIGN KEY .* REFERENCES (?:(`(?:[^`]|``)*`)\.)?(`(?:[^`]|``)*`) .*?),?$"
+)
+"""A line of SHOW CREATE TABLE: the clause, its name, the database referred to (None: the table's own), the table."""
+
 
 def quote(identifier: str) -> str:
     """The identifier in backticks."""
     return "`" + identifier.replace("`", "``") + "`"
+
+
+def unquote(quoted: str) -> str:
+    """The identifier out of its backticks."""
+    return quoted[1:-1].replace("``", "`")
 
 
 def qualified(database: str, name: str) -> str:

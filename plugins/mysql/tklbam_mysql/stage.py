@@ -14,14 +14,11 @@ from tklbam_core.api import DatabaseError
 
 from .connection import GONE, Error, Server, Session, code, connect
 from .load import explain, load_rows, prepare
-from .names import qualified, quote
+from .names import FOREIGN_KEY, qualified, quote, unquote
 from .objects import make
 from .plan import DatabasePlan, TablePlan
 
 WORKERS = 2
-_FOREIGN_KEY = re.compile(
-    r"^  (CONSTRAINT (`(?:[^`]|``)*`) FOREIGN KEY .* REFERENCES (?:(`(?:[^`]|``)*`)\.)?(`(?:[^`]|``)*`) .*?),?$"
-)
 _SEQUENCE_DEFAULT = re.compile(r"^  (`(?:[^`]|``)*` .*?) DEFAULT .*\b(?:nextval|lastval|setval)\(`", re.IGNORECASE)
 
 
@@ -117,10 +114,10 @@ def loadable(table: TablePlan, database: str, arriving: set[str], late: list[tup
     """
     kept = []
     for line in table.statement.split("\n"):
-        key = _FOREIGN_KEY.match(line)
+        key = FOREIGN_KEY.match(line)
         if key:
             target_database = key.group(3)
-            inside = target_database in (None, quote(database)) and _plain(key.group(4)) in arriving
+            inside = target_database in (None, quote(database)) and unquote(key.group(4)) in arriving
             if inside and target_database is None:
                 kept.append(line)
             else:
@@ -134,10 +131,6 @@ def loadable(table: TablePlan, database: str, arriving: set[str], late: list[tup
     text = "\n".join(kept)
     # The last definition must not end in a comma.
     return re.sub(r",\n\)", "\n)", text, count=1) if len(kept) != table.statement.count("\n") + 1 else text
-
-
-def _plain(quoted: str) -> str:
-    return quoted[1:-1].replace("``", "`")
 
 
 class _Loading:
