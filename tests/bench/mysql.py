@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.mariadb import MariaDB, install
 
 ROUNDS = 2
 MAX_DUMP = 1.2
@@ -80,54 +81,7 @@ class Measured:
         return [text for passed, text in checks if not passed]
 
 
-class Server:
-    """A MariaDB server of its own below `directory`."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.socket = str(directory / "s")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        as_root = ["--user=root"] if os.geteuid() == 0 else []
-        self.directory.mkdir()
-        path = os.environ["PATH"] + ":/usr/sbin"
-        subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={self.directory}/data", "--skip-test-db",
-             "--auth-root-authentication-method=normal", *as_root],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        with contextlib.closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        program = shutil.which("mariadbd", path=path)
-        assert program is not None
-        with open(self.directory / "log", "wb") as log:
-            self._process = subprocess.Popen(
-                [program, "--no-defaults", f"--datadir={self.directory}/data", f"--socket={self.socket}",
-                 f"--port={port}", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=256M", *as_root],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-        for _ in range(300):
-            ping = subprocess.run(["mariadb-admin", "--no-defaults", f"--socket={self.socket}", "--user=root", "ping"],
-                                  capture_output=True, check=False)  # fmt: skip
-            if ping.returncode == 0:
-                return
-            time.sleep(0.1)
-        raise RuntimeError((self.directory / "log").read_text()[-2000:])
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-
-    def sql(self, text: str) -> None:
-        subprocess.run(
-            ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root"], input=text.encode(), check=True
-        )
-
-
-def fill(server: Server, megabytes: int) -> None:
+def fill(server: MariaDB, megabytes: int) -> None:
     """Text like a blog's (200 MB of 500), its metadata, binary blobs, and a table without a key."""
     share = megabytes / 500
     server.sql(f"""
@@ -160,14 +114,17 @@ def timed(argv: list[str], output: Path | None = None, source: Path | None = Non
     return time.monotonic() - started, (done.stdout or b"").decode()
 
 
-def ours(code: str, server: Server, extras: Path) -> tuple[float, float]:
+def ours(code: str, server: MariaDB, extras: Path) -> tuple[float, float]:
     """Seconds and peak memory in megabytes of one of our runs."""
     seconds, said = timed([sys.executable, "-c", code, server.socket, str(extras)])
     return seconds, int(said.split()[-1]) / 1024
 
 
 def measure(megabytes: int, scratch: Path) -> Measured:
-    source, target = Server(scratch / "source"), Server(scratch / "target")
+    for name in ("source", "target"):
+        (scratch / name).mkdir()
+        install(scratch / name)
+    source, target = (MariaDB(scratch / name, ("--innodb-buffer-pool-size=256M",)) for name in ("source", "target"))
     try:
         source.start()
         target.start()
@@ -199,11 +156,11 @@ def measure(megabytes: int, scratch: Path) -> Measured:
             restore_memory=restore_memory, few=few, scattered=scattered,
         )  # fmt: skip
     finally:
-        source.stop()
-        target.stop()
+        source.stop(signal.SIGKILL)
+        target.stop(signal.SIGKILL)
 
 
-def deltas(source: Server, extras: Path, scratch: Path) -> tuple[float, float]:
+def deltas(source: MariaDB, extras: Path, scratch: Path) -> tuple[float, float]:
     """What an increment costs (MB on the target) after 20 and after 1,200 changed rows of the largest table."""
     store = scratch / "store"
     base = ["duplicity", "--no-encryption", "--archive-dir", str(scratch / "archive"), "--allow-source-mismatch"]

@@ -2,72 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.mariadb import SMALL, MariaDB, install
 from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest
 from tklbam_mysql.connection import Server, Session, connect, reach
 from tklbam_mysql.names import literal, qualified, quote
 from tklbam_mysql.plugin import MysqlPlugin
 
-ROOT = ["--user=root"] if os.geteuid() == 0 else []
-SMALL = ["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--innodb-buffer-pool-dump-at-shutdown=OFF"]
 
-
-class RealServer:
-    """A MariaDB server of its own under `directory`."""
-
-    def __init__(self, directory: Path, options: tuple[str, ...] = ()) -> None:
-        self.directory = directory
-        self.socket = str(directory / "s")
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        program = shutil.which("mariadbd", path=os.environ["PATH"] + ":/usr/sbin")
-        assert program is not None
-        with open(self.directory / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    program, "--no-defaults", f"--datadir={self.directory}/data", f"--socket={self.socket}",
-                    f"--port={self.port}", "--bind-address=127.0.0.1", f"--pid-file={self.directory}/pid",
-                    "--event-scheduler=OFF", "--innodb-flush-log-at-trx-commit=0", *SMALL, *ROOT, *self._options,
-                ],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            try:
-                self.session().close()
-                return
-            except Exception:  # noqa: BLE001 - whatever it says while it starts
-                assert self._process.poll() is None, (self.directory / "log").read_text()[-3000:]
-                time.sleep(0.05)
-        raise AssertionError((self.directory / "log").read_text()[-3000:])
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(30)
-            self._process = None
-
-    @property
-    def options(self) -> dict[str, str]:
-        return {"socket": self.socket, "user": "root"}
+class RealServer(MariaDB):
+    """A MariaDB server, and what the tests compare of it."""
 
     def server(self) -> Server:
         return reach(self.options)
@@ -76,16 +29,6 @@ class RealServer:
         from tklbam_mysql.settings import Settings
 
         return connect(Settings("the test", socket=self.socket, user="root"))
-
-    def sql(self, text: str, *words: str) -> str:
-        """Runs a script with the vendor's client."""
-        done = subprocess.run(
-            ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root", "--default-character-set=utf8mb4",
-             "--batch", "--skip-column-names", *words],
-            input=text.encode("utf-8", "surrogateescape"), capture_output=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode("utf-8", "surrogateescape")
 
     def reset(self) -> None:
         """Drops everything that tests made."""
@@ -153,11 +96,7 @@ def template() -> Iterator[Path]:
     if shutil.which("mariadb-install-db") is None:
         pytest.skip("mariadb-server is not installed")
     directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
-    subprocess.run(
-        ["mariadb-install-db", "--no-defaults", f"--datadir={directory}/data", "--skip-test-db",
-         "--auth-root-authentication-method=normal", *SMALL, *ROOT],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    install(directory)
     yield directory / "data"
     shutil.rmtree(directory)
 
@@ -170,7 +109,7 @@ def new_server(template: Path) -> Iterator[Callable[..., RealServer]]:
     def make(*options: str) -> RealServer:
         directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
         shutil.copytree(template, directory / "data")
-        made.append(RealServer(directory, options))
+        made.append(RealServer(directory, (*SMALL, *options)))
         made[-1].start()
         return made[-1]
 
