@@ -21,6 +21,11 @@ class LimitRule:
         return f"{'' if self.include else '-'}{self.database}{'' if self.table is None else '/' + self.table}"
 
 
+    def worded(self, engine: str) -> str:
+        """The rule as the administrator writes it: `-mysql:shop/log`."""
+        return f"{'' if self.include else '-'}{engine}:{str(self).removeprefix('-')}"
+
+
 @dataclass(slots=True)
 class Limits:
     """The rules of one engine.

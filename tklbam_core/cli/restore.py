@@ -214,15 +214,13 @@ def show_plan(plan: RestorePlan, source: Source, output: Output) -> None:
             f"{len(packages.skipped):,} left out"
         )
         labelled("packages", [first, *packages.explanations()], output)
-    labelled(
-        "databases",
-        [
-            f"{report.engine}: {', '.join(database.name for database in report.databases) or 'none'}"
-            for report in plan.databases.reports
-        ],
-        output,
-    )
-    for warning in [*plan.warnings, *plan.databases.warnings, *plan.databases.missing]:
+    databases = [
+        f"{report.engine}: {', '.join(database.name for database in report.databases) or 'none'}"
+        for report in plan.databases.reports
+    ]
+    # What a simulated restore warns of is what a real one will do.
+    labelled("databases", [*databases, *plan.databases.warnings], output)
+    for warning in [*plan.warnings, *plan.databases.missing]:
         output.warn(warning)
     if plan.delta is not None and plan.needed:
         output.note(f"  space      {human_size(plan.needed)} for the fetched files")

@@ -58,7 +58,10 @@ def dump_databases(
         raise DatabaseError(
             f"{server} can't be read: {reason(error)}", "Give an account that may read everything."
         ) from error
-    dump.warnings += [f"limit mysql:{rule} matches no database or table" for rule in limits.unmatched()]
+    for database in dump.databases:
+        for table in database.tables:
+            limits.takes_table(database.name, table.name)
+    dump.warnings += [f"limit {rule.worded('mysql')} matches no database or table" for rule in limits.unmatched()]
     if simulate:
         return _report(dump, {}, {})
     for database in dump.databases:

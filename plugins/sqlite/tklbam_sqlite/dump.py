@@ -40,7 +40,7 @@ def dump(request: DumpRequest) -> DatabaseReport | None:
         except (DatabaseError, OSError) as error:
             (directory / f"{file_name(name)}.sqlite").unlink(missing_ok=True)
             failures.append(DatabaseFailure(database=name, reason=str(error).splitlines()[0]))
-    warnings += [f"the limit {rule} matches no database or table" for rule in request.limits.unmatched()]
+    warnings += [f"the limit {rule.worded(ENGINE)} matches no database or table" for rule in request.limits.unmatched()]
     return DatabaseReport(
         engine=ENGINE,
         directory=DIRECTORY,
