@@ -47,10 +47,10 @@ def test_one_positive_rule_leaves_everything_else_out_but_accounts(filled: Any, 
 
 def test_limit_that_matches_nothing_is_a_warning(filled: Any, target: Any, tools: Any, tmp_path: Path) -> None:
     report = tools.dump(filled, tmp_path, "-three", "-one/nothing")
-    assert [w for w in report.warnings if "-three" in w]
-    assert [w for w in report.warnings if "-one/nothing" in w]
+    assert [w for w in report.warnings if "-mysql:three" in w]
+    assert [w for w in report.warnings if "-mysql:one/nothing" in w]
     report = tools.restore(target, tmp_path, "-four")
-    assert [w for w in report.warnings if "-four" in w]
+    assert [w for w in report.warnings if "-mysql:four" in w]
 
 
 def test_restore_leaves_an_excluded_table_as_it_is_and_makes_a_missing_one_empty(

@@ -56,7 +56,8 @@ def restore_databases(
             plans = make_plan(source, limits, present)
             entries = _account_plan(session, source, limits)
             outcome.warnings += _compare_versions(server, source)
-            outcome.warnings += [f"limit {rule.worded('mysql')} matches nothing in the backup" for rule in limits.unmatched()]
+            unmatched = [rule.worded("mysql") for rule in limits.unmatched()]
+            outcome.warnings += [f"limit {rule} matches nothing in the backup" for rule in unmatched]
             if simulate:
                 return _simulated(server, plans, entries, present, outcome)
             state = _save_state(session, server, plans, entries, limits, rollback)

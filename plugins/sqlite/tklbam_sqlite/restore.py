@@ -55,7 +55,7 @@ def restore(request: RestoreRequest) -> DatabaseReport | None:
         server=f"{len(taken)} files",
         databases=tuple(results),
         failures=tuple(failures),
-        warnings=tuple(f"the limit {rule.worded(ENGINE)} matches no database or table" for rule in request.limits.unmatched()),
+        warnings=tuple(f"the limit {rule.worded(ENGINE)} matches nothing" for rule in request.limits.unmatched()),
     )
 
 
