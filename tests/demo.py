@@ -53,6 +53,9 @@ def walk(path: str) -> Iterator[str]:
     yield path
     if os.path.isdir(path) and not os.path.islink(path):
         for directory, folders, files in os.walk(path):
+            # The demo's own folder may lie in a path that is backed up; nothing of it is, but the sample.
+            if directory == str(PLACE):
+                folders[:], files[:] = [SAMPLE.name], []
             for name in [*folders, *files]:
                 place = os.path.join(directory, name)
                 if os.path.lexists(place):
@@ -205,7 +208,6 @@ def main() -> int:
         machine = COPY
         unreadable = copy_readable([*included, str(SAMPLE)], excluded)
         say(f"Not root: what this user can read was copied to {COPY}; {unreadable} files could not be read.")
-    # The demo's own folder may lie in one of the paths; of it the sample alone is wanted.
     included.append(str(SAMPLE))
     profile = make_profile(included, [*excluded, str(PLACE)])
 
