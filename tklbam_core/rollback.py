@@ -22,6 +22,7 @@ from .host import Host
 from .journal import Journal
 from .lifecycle import Lifecycle
 from .system import apt_rollback, userdb_snapshot
+from .system.unfinished import clear_unfinished
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +72,7 @@ def run_rollback(context: Context) -> RollbackSummary:
             if "overlay" in steps or "packages" in steps:
                 put_back_files(host.root, area, summary)
             userdb_snapshot.put_back(host, area / "users")
+            clear_unfinished(host)
         summary.kept = keep_what_others_put(area)
         if not summary.missing:
             discard(area)

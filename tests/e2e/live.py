@@ -86,12 +86,26 @@ def live(directory: Path) -> Iterator[Live]:
         upper.mkdir()
         work.mkdir()
         mount(root, "-t", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={work}", "overlay")
-        for needed in {_mount_point(Path(place)) for place in (CHECKOUT, sys.prefix, sys.base_prefix)} - {Path("/")}:
-            mount(root / needed.relative_to("/"), "--bind", needed)
+        needed = {Path(place) for place in (CHECKOUT, sys.prefix, sys.base_prefix)}
+        for point in {_mount_point(place) for place in needed} - {Path("/")}:
+            mount(root / point.relative_to("/"), "--bind", point)
         mount(root / "proc", "-t", "proc", "proc")
         mount(root / "dev", "--bind", "/dev")
         for place in ("run", "tmp"):
             mount(root / place, "-t", "tmpfs", "tmpfs")
+        for hidden in (place for place in needed if place.is_relative_to("/tmp")):
+            # Writable without changing the original, like all else in the copy.
+            top, scratch = root / hidden.relative_to("/"), directory / f"tmp-{abs(hash(hidden))}"
+            (scratch / "upper").mkdir(parents=True)
+            (scratch / "work").mkdir()
+            mount(
+                top,
+                "-t",
+                "overlay",
+                "-o",
+                f"lowerdir={hidden},upperdir={scratch}/upper,workdir={scratch}/work",
+                "overlay",
+            )
         yield Live(root)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api.errors import FormatError
-from ..api.files import UNFINISHED, atomic_write
+from ..api.files import atomic_write
 from ..host import Host
 from .rooted import inside
 from .userdb_files import FILES
@@ -63,9 +63,6 @@ def put_back(host: Host, area: Path) -> tuple[str, ...]:
             place = inside(host.root, f"etc/{name}")
             if _restore(place, area / name, files.get(name)):
                 changed.append(name)
-        # What a restore was writing when it was killed.
-        for unfinished in inside(host.root, "etc").glob(f"{UNFINISHED}*"):
-            unfinished.unlink()
     return tuple(changed)
 
 
