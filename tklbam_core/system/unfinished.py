@@ -8,7 +8,7 @@ from ..api.files import UNFINISHED
 from ..host import Host
 from .rooted import inside
 
-PLACES = ("etc", "etc/apt/preferences.d", "usr/sbin", "var/lib/apt")
+PLACES = ("etc", "etc/apt", "etc/apt/preferences.d", "usr/sbin", "var/lib/apt")
 """Every directory of the system that something in this package writes whole files into."""
 
 _NAME = re.compile(re.escape(UNFINISHED) + "[0-9a-f]{12}")
