@@ -174,6 +174,7 @@ class PgCluster:
         roles = self.sql("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND oid <> 10").splitlines()
         if roles:
             self.sql(f"DROP OWNED BY {', '.join(roles)}; DROP ROLE {', '.join(roles)}")
+        self.sql("ALTER ROLE postgres PASSWORD NULL")
         self.sql(
             "".join(
                 f"DROP TABLESPACE {name};"
