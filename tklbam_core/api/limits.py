@@ -20,7 +20,6 @@ class LimitRule:
     def __str__(self) -> str:
         return f"{'' if self.include else '-'}{self.database}{'' if self.table is None else '/' + self.table}"
 
-
     def worded(self, engine: str) -> str:
         """The rule as the administrator writes it: `-mysql:shop/log`."""
         return f"{'' if self.include else '-'}{engine}:{str(self).removeprefix('-')}"
