@@ -11,6 +11,7 @@ from .names import is_temporary
 if TYPE_CHECKING:
     import psycopg
 
+FIRST_USERS_OID = 16384
 SYSTEM_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
 
@@ -26,13 +27,15 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, partition or materialised view. `parent` is the oid of what it is a partition of."""
+    """A table, partition or materialised view. `parent` is the oid of what it is a partition of,
+    `size` bytes on the server's disk without indexes."""
 
     oid: int
     schema: str
     name: str
     kind: str
     parent: int | None = None
+    size: int = 0
 
     @property
     def qualified(self) -> str:
@@ -59,7 +62,10 @@ def tables(connection: psycopg.Connection[Any]) -> list[Table]:
     """Everything in the connection's database that can hold rows of its own, partitioned tables included."""
     rows = connection.execute(
         "SELECT c.oid, n.nspname, c.relname, c.relkind::text,"
-        " (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition)"
+        " (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition),"
+        # Not pg_table_size: that would wait for a table that somebody has locked.
+        " (c.relpages::bigint + coalesce((SELECT t.relpages FROM pg_class t WHERE t.oid = c.reltoastrelid), 0))"
+        " * current_setting('block_size')::bigint"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         f" WHERE c.relkind IN ('r', 'p', 'm') AND {SYSTEM_SCHEMAS} ORDER BY n.nspname, c.relname"
     ).fetchall()
@@ -110,6 +116,28 @@ def subscriptions(connection: psycopg.Connection[Any], database: str) -> list[tu
         ).fetchall()
     except psycopg.errors.InsufficientPrivilege:
         return []
+
+
+def users_objects(connection: psycopg.Connection[Any]) -> list[str]:
+    """Objects in the connection's database that did not come with the server, a few of each kind: "table x"."""
+    kinds = {
+        "table": ("pg_class", "relname"),
+        "function": ("pg_proc", "proname"),
+        "type": ("pg_type", "typname"),
+        "schema": ("pg_namespace", "nspname"),
+        "extension": ("pg_extension", "extname"),
+        "language": ("pg_language", "lanname"),
+        "operator": ("pg_operator", "oprname"),
+        "event trigger": ("pg_event_trigger", "evtname"),
+        "text search configuration": ("pg_ts_config", "cfgname"),
+    }
+    found: list[str] = []
+    for kind, (catalogue, name) in kinds.items():
+        rows = connection.execute(
+            f"SELECT {name} FROM {catalogue} WHERE oid >= {FIRST_USERS_OID} ORDER BY oid LIMIT 5".encode()
+        )
+        found += [f"{kind} {row[0]}" for row in rows]
+    return found
 
 
 def exclusive_locks(connection: psycopg.Connection[Any]) -> list[str]:

@@ -16,6 +16,7 @@ from tklbam_core.api import (
     DatabaseError,
     DatabaseFailure,
     DatabaseResult,
+    FormatError,
     Limits,
     Progress,
     ProgressEvent,
@@ -31,15 +32,16 @@ from .cut import Rows, cut, is_complete
 from .failures import TableError, failure_of
 from .names import file_name, identifier
 from .options import Options
+from .pipes import Pipes, children, standstill
 
-POLL = 0.02
+POLL = 20
+"""Milliseconds between looks at what pg_dump has written."""
+TOC_TRIES = 1000
+BIG = 8 << 20
+"""Bytes on the server's disk from which on a table comes through a pipe."""
 ATTEMPTS = 3
 PLAIN = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE"})
-DEFAULT_COMMENTS = (
-    b"IS 'default administrative connection database';\n",
-    b"IS 'default template for new databases';\n",
-    b"IS 'unmodifiable empty database';\n",
-)
+DEFAULT_COMMENT = b"IS 'default administrative connection database';\n"
 FAILED_TABLE = re.compile(
     r'(?:contents of table|lock on relation) "([^"]+)"|LOCK TABLE (?:ONLY )?([^,]+?)(?:,.*)? IN ACCESS SHARE'
 )
@@ -81,7 +83,7 @@ def dump_cluster(server: Server, base: Path, limits: Limits, options: Options, p
         if result is not None:
             dumped.results.append(result)
             names.append({"name": database.name, "directory": place.name})
-    warnings += template_warnings(server, directory)
+    warnings += template_warnings(server)
     dumped.warnings = warnings
     dumped.index = {
         "name": server.cluster.name,
@@ -112,30 +114,24 @@ def write_globals(server: Server, file: Path) -> list[str]:
     return warnings
 
 
-def template_warnings(server: Server, scratch: Path) -> list[str]:
+def template_warnings(server: Server) -> list[str]:
     """Whether template1 was changed: that is not stored, for a restore could not put it into a newer server."""
-    place = scratch / ".template1"
     try:
-        _make_directory(place, server)
-        _run_pg_dump(server, "template1", place, ["--schema-only"], 1, lambda: None)
-        changed = users_entries(toc.read(place / "toc.dat"), "template1")
-    except (TklbamError, OSError) as error:
-        return [f"template1 can't be read, so changes in it are not known: {one_line(error)}"]
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        with connect(server, "template1") as connection:
+            changed = catalogue.users_objects(connection)
+    except DatabaseError as error:
+        return [f"template1 can't be read, so changes in it are not known: {one_line(error.what)}"]
     if not changed:
         return []
     return [f"template1 was changed ({changed[0]}{', …' if len(changed) > 1 else ''}): this is not in the backup"]
 
 
-def users_entries(contents: toc.Toc, database: str) -> list[toc.Entry]:
-    """The entries of an archive that a new server does not have by itself."""
+def users_entries(contents: toc.Toc) -> list[toc.Entry]:
+    """The entries of database `postgres` that a new server does not have by itself."""
     return [
         entry
         for entry in contents.entries
-        if entry.kind not in PLAIN
-        and not (entry.kind == "COMMENT" and entry.sql.endswith(DEFAULT_COMMENTS))
-        and not (database == "template1" and entry.tag.endswith(b"template1"))
+        if entry.kind not in PLAIN and not (entry.kind == "COMMENT" and entry.sql.endswith(DEFAULT_COMMENT))
     ]
 
 
@@ -154,8 +150,9 @@ def dump_database(
     excluded = selection.without_rows(limits, name, every)
     words = [f"--lock-wait-timeout={options.lock_timeout}s"]
     words += [f"--exclude-table-data={identifier(table.schema)}.{identifier(table.name)}" for table in excluded]
-    contents, rows = _read(server, name, directory, words, options, progress)
-    if name == "postgres" and not users_entries(contents, name) and not _asked_for(limits, name):
+    big = {table.qualified for table in every if table.size >= BIG} if options.jobs > 1 else set()
+    contents, rows = _read(server, name, directory, words, options.jobs, big, progress)
+    if name == "postgres" and not users_entries(contents) and not _asked_for(limits, name):
         shutil.rmtree(directory)
         return None
     contents.created = toc.EPOCH
@@ -185,12 +182,12 @@ def _asked_for(limits: Limits, name: str) -> bool:
 
 
 def _read(
-    server: Server, name: str, directory: Path, words: list[str], options: Options, progress: Progress
+    server: Server, name: str, directory: Path, words: list[str], jobs: int, big: set[str], progress: Progress
 ) -> tuple[toc.Toc, list[tuple[str, str, str, Rows]]]:
     for attempt in range(1, ATTEMPTS + 1):
         _make_directory(directory, server)
         try:
-            return _dump_and_cut(server, name, directory, words, options.jobs, progress)
+            return _dump_and_cut(server, name, directory, words, jobs, big, progress)
         except CommandError as error:
             shutil.rmtree(directory)
             # A worker gives up at once on a table that somebody has queued for exclusively: a moment later it is free.
@@ -201,28 +198,83 @@ def _read(
 
 
 def _dump_and_cut(
-    server: Server, name: str, directory: Path, words: list[str], jobs: int, progress: Progress
+    server: Server, name: str, directory: Path, words: list[str], jobs: int, big: set[str], progress: Progress
 ) -> tuple[toc.Toc, list[tuple[str, str, str, Rows]]]:
-    """Cuts each data file once pg_dump has finished it, so that at most one table is on disk twice."""
+    """Runs pg_dump; the rows of `big` tables (`schema.table`) are cut as they come, others when they are complete."""
     done: dict[str, Rows] = {}
     owners: dict[str, tuple[str, str]] = {}
 
-    def look() -> None:
-        for file in _finished(directory):
-            if not owners:
-                # pg_dump writes its table of contents before the first row.
-                owners.update(_owners(toc.read(directory / "toc.dat")))
-            schema, table = owners[file.name]
-            done[file.name] = cut(file, layout.table_directory(directory, schema, table))
-            size = sum(rows.size for rows in done.values())
-            progress(ProgressEvent("pgsql dump", size, None, "bytes", f"{name}/{schema}.{table}"))
+    def store(file: str, rows: Rows) -> None:
+        done[file] = rows
+        size = sum(each.size for each in done.values())
+        progress(ProgressEvent("pgsql dump", size, None, "bytes", f"{name}/{'.'.join(owners[file])}"))
 
-    _run_pg_dump(server, name, directory, words, jobs, look)
-    contents = toc.read(directory / "toc.dat")
-    missing = [str(owner) for file, owner in _owners(contents).items() if file not in done]
-    if missing:
-        raise DatabaseError(f"pg_dump wrote no rows for {missing[0]} of {name}", "Run the backup again.")
-    return contents, [(*owner, file, done[file]) for file, owner in _owners(contents).items()]
+    pipes = Pipes(store)
+
+    def make_pipes(contents: toc.Toc) -> None:
+        owners.update(_owners(contents))
+        for file, (schema, table) in owners.items():
+            if f"{schema}.{table}" in big:
+                place = layout.table_directory(directory, schema, table)
+                pipes.make(directory / file, place, directory.stat().st_uid)
+
+    contents: toc.Toc | None = None
+
+    def look(pid: int | None) -> None:
+        nonlocal contents
+        if contents is None:
+            contents = _await_toc(directory / "toc.dat", pid, make_pipes)
+        if contents is None:
+            pipes.read(1)
+            return
+        if not pipes.read(POLL) or pid is None:
+            for path in _data_files(directory):
+                if path.name in owners and path not in pipes and _is_complete(path):
+                    store(path.name, cut(path, layout.table_directory(directory, *owners[path.name])))
+
+    try:
+        _run_pg_dump(server, name, directory, words, jobs, look)
+        while pipes.read(0):
+            pass
+    finally:
+        pipes.close()
+    missing = [".".join(owner) for file, owner in owners.items() if file not in done]
+    if contents is None or missing:
+        what = f"no rows for {missing[0]} of {name}" if missing else f"no table of contents for {name}"
+        raise DatabaseError(f"pg_dump wrote {what}", "Run the backup again.")
+    return contents, [(*owner, file, done[file]) for file, owner in owners.items()]
+
+
+def _await_toc(file: Path, pid: int | None, found: Callable[[toc.Toc], None]) -> toc.Toc | None:
+    """Gives pg_dump's table of contents to `found`, as soon as it is there and before its workers write any row.
+
+    None: not yet. pg_dump starts its workers, then writes the file, while they connect: they are stopped meanwhile.
+    """
+    with standstill() as halt:
+        workers = children(pid) if pid is not None else []
+        halt(workers)
+        for _ in range(TOC_TRIES if workers else 1):
+            contents = _read_toc(file)
+            if contents is not None:
+                if pid is not None:
+                    halt(children(pid))
+                found(contents)
+                return contents
+            time.sleep(0.001)
+    return None
+
+
+def _read_toc(file: Path) -> toc.Toc | None:
+    """The table of contents; None while pg_dump has not written it to its end."""
+    try:
+        return toc.read(file)
+    except (FormatError, FileNotFoundError):
+        return None
+
+
+def _is_complete(path: Path) -> bool:
+    with open(path, "rb", buffering=0) as file:
+        return is_complete(file.fileno())
 
 
 def _owners(contents: toc.Toc) -> dict[str, tuple[str, str]]:
@@ -237,22 +289,17 @@ def _owners(contents: toc.Toc) -> dict[str, tuple[str, str]]:
     }
 
 
-def _finished(directory: Path) -> Iterator[Path]:
+def _data_files(directory: Path) -> Iterator[Path]:
     for entry in os.scandir(directory):
         if entry.name[0].isdigit() and entry.name.endswith(".dat"):
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                complete = is_complete(descriptor)
-            finally:
-                os.close(descriptor)
-            if complete:
-                yield Path(entry.path)
+            yield Path(entry.path)
 
 
 def _run_pg_dump(
-    server: Server, name: str, directory: Path, words: list[str], jobs: int, look: Callable[[], None]
+    server: Server, name: str, directory: Path, words: list[str], jobs: int, look: Callable[[int | None], None]
 ) -> None:
-    """Runs pg_dump into `directory`; calls `look` now and then while it runs, and once when it has ended well."""
+    """Runs pg_dump into `directory`; calls `look`, which waits a moment, with its process id while it runs, and once
+    with None when it has ended well."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         argv = [
@@ -268,11 +315,10 @@ def _run_pg_dump(
         ]
         with start(argv, env=ENVIRONMENT, secrets=server.secrets(), cwd=Path("/"), pass_fds=(descriptor,)) as process:
             while _is_running(process.pid):
-                look()
-                time.sleep(POLL)
+                look(process.pid)
     finally:
         os.close(descriptor)
-    look()
+    look(None)
 
 
 def _is_running(pid: int) -> bool:

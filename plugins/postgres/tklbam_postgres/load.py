@@ -83,7 +83,9 @@ def _pg_restore(server: Server, archive: Path, database: str, words: list[str]) 
         str(archive),
     ]
     try:
-        run(argv, env=ENVIRONMENT, secrets=server.secrets(), cwd=Path("/"))
+        # What is not flushed at once is, when the database is put in its place.
+        environment = {**ENVIRONMENT, "PGOPTIONS": f"{ENVIRONMENT['PGOPTIONS']} -c synchronous_commit=off"}
+        run(argv, env=environment, secrets=server.secrets(), cwd=Path("/"))
     except CommandError as error:
         raise _explain(error) from error
 
@@ -172,7 +174,6 @@ def _loading_connection(server: Server, stored: StoredDatabase, database: str) -
         idle_in_transaction_session_timeout="0",
         row_security="off",
         xmloption="content",
-        # What is not flushed is flushed when the database is put in its place, or it never is.
         synchronous_commit="off",
     )
 
