@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 PROGRAMS = Path("/usr/lib/postgresql")
 MAINTENANCE = ("postgres", "template1")
 TIMEOUT = 30
+APPLICATION = "tklbam"
+"""What our sessions, and those of the programs we run, are called in pg_stat_activity."""
+
 SESSION = "-c search_path= -c default_transaction_read_only=off"
 """Whatever a database or role sets for its own sessions: nobody's functions come before the server's."""
 
-ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PGOPTIONS": "-c default_transaction_read_only=off", "PGAPPNAME": "tklbam"}
+ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PGOPTIONS": "-c default_transaction_read_only=off", "PGAPPNAME": APPLICATION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def open_connection(server: Server, database: str | None = None, **settings: str
                     dbname=name,
                     autocommit=True,
                     connect_timeout=TIMEOUT,
-                    application_name="tklbam",
+                    application_name=APPLICATION,
                     options=SESSION,
                     client_encoding="UTF8",
                 )

@@ -14,9 +14,12 @@ from tklbam_core.api import (
 )
 
 from . import clusters, databases, layout, options, roles
-from .connect import Server, connect, open_connection, reach
+from .connect import APPLICATION, Server, connect, open_connection, reach
 from .failures import failure_of
 from .journal import ClusterStep, DatabaseStep, load
+
+LEFTOVER_TIMEOUT = 60.0
+"""Seconds to wait for the end of sessions that a killed restore left."""
 
 
 def roll_back(request: RollbackRequest) -> DatabaseReport | None:
@@ -34,6 +37,7 @@ def roll_back(request: RollbackRequest) -> DatabaseReport | None:
     for step in journal.clusters:
         server = _server(step, request)
         servers.append(str(server))
+        end_killed_restore(server)
         for entry in reversed(step.databases):
             began = time.monotonic()
             try:
@@ -75,6 +79,26 @@ def _server(step: ClusterStep, request: RollbackRequest) -> Server:
         f"the PostgreSQL server that {step.name} was restored into can't be found{detail}",
         "Start it, then run the rollback again; if it has moved, say where with database-option pgsql:host or socket.",
     )
+
+
+def end_killed_restore(server: Server) -> None:
+    """The server goes on with what a killed restore last asked for; a database could still appear behind our back.
+
+    Ends the sessions of ours that are left over and waits for their end. Raises DatabaseError when one does not end.
+    """
+    deadline = time.monotonic() + LEFTOVER_TIMEOUT
+    with connect(server) as connection:
+        while connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+            (APPLICATION,),
+        ).fetchall():
+            if time.monotonic() > deadline:
+                raise DatabaseError(
+                    f"{server}: a session of the killed restore does not end",
+                    "Restart the server, and roll back again.",
+                )
+            time.sleep(0.05)
 
 
 def put_back(server: Server, entry: DatabaseStep) -> None:
