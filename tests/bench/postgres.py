@@ -23,13 +23,22 @@ MAX_DUMP, MAX_RESTORE, MAX_MEMORY = 1.2, 1.1, 80 << 20
 MAX_FEW, MAX_MANY = 400_000, 3_000_000
 SECRET = "a-benchmark-needs-no-secret-but-a-long-one"
 
+# Text like a blog's: words of a dictionary, the first ones far oftener than the last.
+WORDS = """
+CREATE FUNCTION words(seed bigint, count int) RETURNS text LANGUAGE sql IMMUTABLE AS $f$
+    SELECT string_agg(substr(md5(word::text), 1, 2 + word % 8), ' ') FROM (
+        SELECT (2000 * power((hashint8(seed * 1000 + n) & 65535) / 65536.0, 3))::int AS word
+        FROM generate_series(1, count) n) chosen
+$f$;
+"""
+
 SCHEMA = """
 CREATE DATABASE {name};
 \\connect {name}
+{words}
 CREATE TABLE posts (id serial PRIMARY KEY, title text, at timestamptz, body text);
 INSERT INTO posts (title, at, body)
-    SELECT 'Post ' || g, timestamptz '2026-01-01' + g * interval '1 minute',
-           (SELECT string_agg(substr(md5((g::bigint * 7919 + n)::text), 1, 3 + n % 7), ' ') FROM generate_series(1, 150) n)
+    SELECT 'Post ' || g, timestamptz '2026-01-01' + g * interval '1 minute', words(g, 230)
     FROM generate_series(1, {scale} * 9000) g;
 CREATE INDEX ON posts (at);
 CREATE TABLE meta (id serial PRIMARY KEY, post int NOT NULL, key text, value text);
@@ -49,10 +58,9 @@ INSERT INTO log SELECT timestamptz '2026-01-01' + g * interval '1 second', 'GET 
 CHANGING = """
 CREATE DATABASE changing;
 \\connect changing
+{words}
 CREATE TABLE posts (id serial PRIMARY KEY, title text, body text, views int);
-INSERT INTO posts (title, body, views)
-    SELECT 'Post ' || g, (SELECT string_agg(substr(md5((g::bigint * 7919 + n)::text), 1, 3 + n % 7), ' ')
-    FROM generate_series(1, 60) n), 0 FROM generate_series(1, 470000) g;
+INSERT INTO posts (title, body, views) SELECT 'Post ' || g, words(g, 70), 0 FROM generate_series(1, 470000) g;
 VACUUM posts;
 """
 
@@ -133,7 +141,7 @@ class Bench:
 
     def increments(self) -> dict[str, int]:
         """Bytes on the target that changed rows of a 200 MB table cost."""
-        self.server.sql(CHANGING)
+        self.server.sql(CHANGING.format(words=WORDS))
         source, store = self.base / "source", self.base / "store"
         self._dump_keeping_times(source)
         duplicity(source, store)
@@ -187,7 +195,7 @@ def duplicity(source: Path, store: Path) -> None:
 def rows(bench: Bench) -> Iterator[Row]:
     memories = {}
     for name, scale in (("tenth", 1), ("whole", 10)):
-        bench.server.sql(SCHEMA.format(name=name, scale=scale))
+        bench.server.sql(SCHEMA.format(name=name, scale=scale, words=WORDS))
         bench.server.sql("VACUUM ANALYZE", name)
         ours, memory, theirs = bench.dump(name)
         megabytes = size_of(bench.base / f"extras-{name}") / 1e6
