@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tklbam_core.api import DumpRequest, Limits
-from tklbam_postgres import clusters, options, pairing, plugin
+from tklbam_postgres import clusters, dump, options, pairing, plugin
 from tklbam_postgres.layout import StoredCluster
 
 SHOP = """
@@ -44,6 +44,22 @@ def test_ddl_leaves_the_rows_of_other_tables_alone(cluster: Any, extras: Path, t
     assert len(before) > 4
     assert set(after) - set(before) == {"pgfs/server/shop/tables/public/aardvark/start.rows"}
     assert {name: after[name] for name in before} == before
+
+
+def test_rows_come_the_same_through_pipes_and_files(
+    cluster: Any, extras: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    cluster.sql(SHOP)
+    cluster.sql("VACUUM goods", "shop")
+    by_file: list[str] = []
+    real = dump.cut
+    monkeypatch.setattr(dump, "cut", lambda path, place: by_file.append(place.name) or real(path, place))
+    cluster.dump(extras, jobs="2")
+    assert by_file == ["zebra"]
+    again = tmp_path / "again"
+    cluster.dump(again, jobs="1")
+    assert sorted(by_file) == ["goods", "zebra", "zebra"]
+    assert files(again) == files(extras)
 
 
 def test_a_dump_is_for_its_owner_alone(cluster: Any, extras: Path) -> None:

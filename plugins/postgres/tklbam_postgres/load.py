@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import psycopg
 
 CHUNK = 256 << 10
+FROM_STDIN = re.compile(rb"FROM stdin(?=;\s*$)")
 OBJECTS_AT_ONCE = 500
 ROWS_ELSEWHERE = ("TABLE DATA", "BLOBS")
 COMMAND_TABLE = re.compile(rf"(?:TABLE (?:ONLY )?|INDEX .* ON (?:ONLY )?|VIEW )({IDENTIFIER})")
@@ -193,6 +194,8 @@ def _load_table(
                 # Rows of a table emptied in the same transaction are appended strictly in order, and at wal_level
                 # minimal without the write-ahead log. An extension's own table may hold rows already: not that one.
                 cursor.execute(emptying)
+                # Frozen from the start: otherwise every page is written once more when it is first read.
+                statement = FROM_STDIN.sub(b"FROM stdin WITH (FREEZE)", statement)
             with cursor.copy(statement) as copy:
                 for part in table.parts:
                     for chunk in _chunks(part.path, part.size):
