@@ -92,11 +92,16 @@ def state(server: Any) -> dict[str, Any]:
     }
 
 
+def scratch(server: Any) -> dict[str, str]:
+    """What is killed leaves temporary files: they go with the server."""
+    return {**os.environ, "TMPDIR": str(server.base)}
+
+
 def child(server: Any, what: str, extras: Path, rollback: Path, moment: int) -> int:
     """Runs a restore or rollback that dies at its `moment`-th step; 0 when it came to its end."""
     options = json.dumps(server.options)
     words = [sys.executable, "-c", CHILD, what, str(extras), str(rollback), options, str(moment)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = subprocess.run(words, env=scratch(server), capture_output=True, text=True)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode
 
@@ -139,7 +144,7 @@ def test_killed_rollback_can_be_run_again_and_again(prepared: Any, extras: Path,
 def test_restore_killed_at_any_time_rolls_back(prepared: Any, extras: Path, rollback: Path, seconds: float) -> None:
     before = state(prepared)
     words = [sys.executable, "-c", CHILD, "restore", str(extras), str(rollback), json.dumps(prepared.options), "999"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, env=scratch(prepared), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(seconds)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
