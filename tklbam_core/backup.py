@@ -22,9 +22,10 @@ from .delta.write import Changes, write_changes
 from .engine.interface import Engine, Session, WriteRequest, WriteResult
 from .extract import write_extract
 from .extras import BackupConf, footprint, make_extras, settle_times
-from .hooks import find_hooks
+from .hooks import find_hooks, skip_variables
 from .lifecycle import Lifecycle
-from .schedule import Interval, full_is_due
+from .ready import ready_for_session
+from .schedule import Interval
 from .scratch import scratch_directory
 from .system import dpkg
 from .system.identity import host_facts
@@ -160,9 +161,7 @@ def open_targets(order: BackupOrder, context: Context) -> list[Target]:
 
 def begin(order: BackupOrder, profile: Profile, context: Context) -> Lifecycle:
     environment = {"TKLBAM_PROFILE_ID": profile.profile_id, "TKLBAM_BACKUP_EXTRACT_PATH": str(context.host.extras_dir)}
-    for name in ("files", "database", "packages"):
-        if getattr(order, f"skip_{name}"):
-            environment[f"TKLBAM_BACKUP_SKIP_{name.upper()}"] = "yes"
+    environment |= skip_variables("backup", order)
     hooks = find_hooks(
         context.host,
         profile=profile.directory,
@@ -203,7 +202,7 @@ def find_changes(
     summary: BackupSummary,
 ) -> Changes:
     """Scans, writes delta and file list, and notes in the summary what could not be read."""
-    rules = PathRules() if order.skip_files else profile.rules + path_rules(order.overrides)
+    rules = PathRules() if order.skip_files else profile.rules + PathRules.among(order.overrides)
     changes = write_changes(
         root=context.host.root,
         profile=profile,
@@ -238,11 +237,6 @@ def warn_of_packaged_paths(order: BackupOrder, profile: Profile, context: Contex
         )
 
 
-def path_rules(overrides: Sequence[str]) -> PathRules:
-    """The path rules among overrides; the others are database limits."""
-    return PathRules.from_words(word for word in overrides if word.removeprefix("-").startswith("/"))
-
-
 def own_places(
     order: BackupOrder, targets: Sequence[Target], context: Context, extras: Path, scratch: Path
 ) -> frozenset[bytes]:
@@ -254,7 +248,7 @@ def own_places(
     own += [place for target in targets if (place := target.local_path()) is not None]
     if order.extract is not None:
         own.append(order.extract)
-    return frozenset(b"/" + bytes(place.relative_to(host.root)) for place in own if place.is_relative_to(host.root))
+    return frozenset(host.system_paths(own))
 
 
 def list_new_packages(profile: Profile, context: Context, extras: Path) -> int:
@@ -328,11 +322,7 @@ def store_on(
     overlay: Path,
     summary: BackupSummary,
 ) -> StoredSession:
-    target.check(write=True)
-    for line in engine.prepare(target, secret):
-        context.note(line)
-    chains = engine.chains(target)
-    full = full_is_due(chains[-1].sessions[0].time if chains else None, order.full_backup)
+    full = ready_for_session(target, secret, order.full_backup, engine, context)
     result = engine.write(
         target,
         WriteRequest(

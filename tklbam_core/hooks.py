@@ -7,12 +7,32 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from .api import process
 from .api.errors import CommandError, HookError
 from .host import Host
 
 KEYRING = "hooks-keyring.gpg"
+
+
+class Skips(Protocol):
+    """What an order leaves out."""
+
+    @property
+    def skip_files(self) -> bool: ...
+
+    @property
+    def skip_packages(self) -> bool: ...
+
+    @property
+    def skip_database(self) -> bool: ...
+
+
+def skip_variables(operation: str, order: Skips) -> dict[str, str]:
+    """`TKLBAM_BACKUP_SKIP_FILES` and its like: `yes` for what is left out, unset for the rest."""
+    left_out = {"FILES": order.skip_files, "PACKAGES": order.skip_packages, "DATABASE": order.skip_database}
+    return {f"TKLBAM_{operation.upper()}_SKIP_{name}": "yes" for name, skipped in left_out.items() if skipped}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,10 @@ class Host:
     def path(self, absolute: str | Path) -> Path:
         """The place of an absolute path of the system, under the root (not resolved)."""
         return self.root / str(absolute).lstrip("/")
+
+    def system_paths(self, places: Iterable[Path]) -> tuple[bytes, ...]:
+        """Those of `places` that lie below the root, as absolute paths of the system."""
+        return tuple(b"/" + bytes(place.relative_to(self.root)) for place in places if place.is_relative_to(self.root))
 
     @property
     def extras_dir(self) -> Path:

@@ -9,8 +9,9 @@ from .api.errors import UsageError
 from .api.storage import Target
 from .context import Context
 from .engine.interface import Engine, WriteRequest, WriteResult
+from .ready import ready_for_session
 from .restore_source import Source
-from .schedule import Interval, full_is_due
+from .schedule import Interval
 from .scratch import scratch_directory
 
 
@@ -20,10 +21,7 @@ def upload(
     """Stores everything below `directory`, as a full session or an increment. The caller holds the lock."""
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", "Name the directory whose content is to be stored.")
-    target.check(write=True)
-    for line in engine.prepare(target, secret):
-        context.note(line)
-    chains = engine.chains(target)
+    full = ready_for_session(target, secret, every, engine, context)
     with scratch_directory() as scratch:
         listed = scratch / "list"
         with listed.open("wb") as file:
@@ -35,7 +33,7 @@ def upload(
                 source=directory,
                 extras=None,
                 file_list=listed,
-                full=full_is_due(chains[-1].sessions[0].time if chains else None, every),
+                full=full,
                 secret=secret,
                 volume_size=volume_size,
                 progress=context.progress,

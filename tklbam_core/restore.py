@@ -24,7 +24,7 @@ from .delta.place import Overlay, place_overlay
 from .delta.safepath import SafeRoot, show
 from .delta.saved import SavedFiles
 from .extras import BackupConf, unowned_dumps
-from .hooks import Hooks, find_hooks
+from .hooks import Hooks, find_hooks, skip_variables
 from .journal import Journal
 from .lifecycle import Lifecycle
 from .restore_plan import RestorePlan, make_plan, mode_of, read_backup_users
@@ -123,6 +123,7 @@ def change_system(
 ) -> None:
     """Everything that changes the system, each step announced in the journal of `area` before it begins."""
     journal = Journal(area)
+    named: frozenset[bytes] = frozenset()
     save_state(plan, area, context)
     journal.write("saved")
     if plan.packages is not None and plan.packages.to_install:
@@ -132,11 +133,11 @@ def change_system(
         journal.write("users")
         maps = merge_users(extras, overlay, context, plan)
         journal.write("overlay")
-        put_files(plan, extras, overlay, maps, area, context, summary)
+        named = put_files(plan, extras, overlay, maps, area, context, summary)
     if not order.skip_database:
         journal.write("databases")
         put_databases(order, extras, area, context, summary)
-    check_files(plan, context.host.root, summary)
+    check_files(plan, context.host.root, named, summary)
     journal.write("done")
 
 
@@ -155,9 +156,7 @@ def refuse_unfinished(order: RestoreOrder, context: Context) -> None:
 def fixed_hooks(order: RestoreOrder, conf: BackupConf, profile_id: str, context: Context) -> Hooks:
     """The hooks as they are now: what the restore puts into hooks.d does not run during it."""
     environment = {"TKLBAM_PROFILE_ID": profile_id, "TKLBAM_RESTORE_PROFILE_ID": conf.profile_id}
-    for name in ("files", "database", "packages"):
-        if getattr(order, f"skip_{name}"):
-            environment[f"TKLBAM_RESTORE_SKIP_{name.upper()}"] = "yes"
+    environment |= skip_variables("restore", order)
     return find_hooks(
         context.host,
         profile=context.registry.profile_dir,
@@ -263,8 +262,8 @@ def put_files(
     area: Path,
     context: Context,
     summary: RestoreSummary,
-) -> None:
-    """Overlay, then owners, modes and attributes, then deletions."""
+) -> frozenset[bytes]:
+    """Overlay, then owners, modes and attributes, then deletions; returns the paths that a problem names."""
     assert plan.delta is not None
     root, takes = context.host.root, plan.filter.takes
     carry = CarryReader(extras)
@@ -281,8 +280,9 @@ def put_files(
     fixed = fix_stats(plan.delta, root, maps=maps, takes=takes, carry=carry)
     deleted = delete(plan.delta, root, takes=takes)
     summary.placed, summary.fixed, summary.deleted = placed.done, fixed.done, deleted.done
-    for report in (placed, fixed, deleted):
-        summary.missing += map(str, report.problems)
+    problems = [*placed.problems, *fixed.problems, *deleted.problems]
+    summary.missing += map(str, problems)
+    return frozenset(problem.path for problem in problems)
 
 
 def put_databases(order: RestoreOrder, extras: Path, area: Path, context: Context, summary: RestoreSummary) -> None:
@@ -297,11 +297,11 @@ def put_databases(order: RestoreOrder, extras: Path, area: Path, context: Contex
         summary.missing.append(f"the databases in {directory} were not restored: install {distribution}")
 
 
-def check_files(plan: RestorePlan, root: Path, summary: RestoreSummary) -> None:
-    """Looks once more at every path of the plan: there when it should be, gone when it should be."""
-    named = "\n".join(summary.missing)
+def check_files(plan: RestorePlan, root: Path, named: frozenset[bytes], summary: RestoreSummary) -> None:
+    """Looks once more at every path of the plan: there when it should be, gone when it should be. The paths in `named`
+    have been reported already."""
     with SafeRoot(root) as safe:
         for change in plan.changes():
             here = mode_of(safe, change.path) is not None
-            if here == (change.kind == "d") and change.kind in "od" and show(change.path) not in named:
+            if here == (change.kind == "d") and change.kind in "od" and change.path not in named:
                 summary.missing.append(f"{show(change.path)}: {'still' if here else 'not'} here after the restore")

@@ -105,11 +105,8 @@ def make_plan(
 
 
 def path_filter(host: Host, limits: Sequence[str]) -> PathFilter:
-    rules = PathRules.from_words(word for word in limits if word.removeprefix("-").startswith("/"))
     own = [host.registry_dir, host.rollback_dir, host.restore_cache_dir, host.extras_dir]
-    return PathFilter(
-        rules, tuple(b"/" + bytes(place.relative_to(host.root)) for place in own if place.is_relative_to(host.root))
-    )
+    return PathFilter(PathRules.among(limits), host.system_paths(own))
 
 
 def count_paths(plan: RestorePlan, root: Path) -> None:

@@ -85,6 +85,11 @@ class PathRules:
         return cls(rules)
 
     @classmethod
+    def among(cls, words: Iterable[str]) -> PathRules:
+        """The path rules among limits or overrides; the others are databases'. Raises UsageError."""
+        return cls.from_words(word for word in words if word.removeprefix("-").startswith("/"))
+
+    @classmethod
     def from_text(cls, text: bytes, file: Path | str) -> PathRules:
         """Rules as `dirindex.conf` or `overrides` hold them: one or more a line, `#` starts a comment.
 

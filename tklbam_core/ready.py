@@ -1,0 +1,20 @@
+"""A target made ready for the next session."""
+
+from __future__ import annotations
+
+from .api.storage import Target
+from .context import Context
+from .engine.interface import Engine
+from .schedule import Interval, full_is_due
+
+
+def ready_for_session(target: Target, secret: str, every: Interval, engine: Engine, context: Context) -> bool:
+    """Proves that the target can be written and clears what interrupted runs left; whether a full session is due.
+
+    `every` is the age at which a chain is followed by a new full session. Raises TargetError, EngineError.
+    """
+    target.check(write=True)
+    for line in engine.prepare(target, secret):
+        context.note(line)
+    chains = engine.chains(target)
+    return full_is_due(chains[-1].sessions[0].time if chains else None, every)
