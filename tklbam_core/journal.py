@@ -1,7 +1,8 @@
 """The journal of a restore: what was about to be done, written and synced before each irreversible step.
 
-It is the file `journal` in the rollback area, one JSON object a line. A torn last line (the process was killed while
-writing it) stands for a step that had not begun.
+The steps are `saved`, `packages`, `users`, `overlay`, `databases` and `done`, in that order; each is written before its
+work begins, `saved` and `done` after it. They are the file `journal` in the rollback area, one JSON object a line.
+A torn last line (the process was killed while writing it) stands for a step that had not begun.
 """
 
 from __future__ import annotations
@@ -14,9 +15,6 @@ from typing import Any
 
 from .api.errors import FormatError
 from .api.files import sync_directory
-
-STEPS = ("saved", "packages", "users", "overlay", "databases", "done")
-"""Steps in the order a restore takes them. Each is written before its work begins; `saved` and `done` after it."""
 
 
 class Journal:

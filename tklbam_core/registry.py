@@ -128,9 +128,6 @@ class Registry:
         updated = backup.updated.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if backup.updated else ""
         self._write_pairs("hbr", {"backup_id": backup.backup_id, "address": backup.address, "updated": updated})
 
-    def forget_hub_backup(self) -> None:
-        self._remove("hbr")
-
     # --- backups -----------------------------------------------------------------------------------------------------
 
     @property
