@@ -29,6 +29,14 @@ def initialised(root: Path, **environment: str) -> Machine:
     return made
 
 
+def other_system(root: Path) -> Machine:
+    """Another system, with files of its own, that was never initialised."""
+    made = small_system(root)
+    made.write("/srv/text", "B's own text\n", 0o600)
+    made.write("/srv/own", "B's own\n")
+    return made
+
+
 def conf(made: Machine, *lines: str) -> None:
     made.write("/etc/tklbam/conf", "".join(f"{line}\n" for line in lines))
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.archive import session_times
 from tests.e2e.machine import Machine
-from tests.e2e.small import Unchanged, assert_clear, initialised, small_system
+from tests.e2e.small import Unchanged, assert_clear, initialised, other_system, small_system
 from tests.e2e.unprivileged import NOBODY, as_nobody
 from tests.unit.small_disks import tmpfs
 from tklbam_core.host import Host
@@ -65,11 +65,7 @@ def damaged(stored: Stored, tmp_path: Path) -> Stored:
 
 @pytest.fixture
 def b(tmp_path: Path) -> Machine:
-    """Another system, with files of its own, that was never initialised."""
-    made = small_system(tmp_path / "b")
-    made.write("/srv/text", "B's own text\n", 0o600)
-    made.write("/srv/own", "B's own\n")
-    return made
+    return other_system(tmp_path / "b")
 
 
 def volume(target: Path, number: int) -> Path:

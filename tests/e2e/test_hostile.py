@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.machine import Machine
-from tests.e2e.small import OURS, Unchanged, assert_clear, initialised, small_system
+from tests.e2e.small import OURS, Unchanged, assert_clear, initialised, other_system
 
 pytestmark = pytest.mark.root
 
@@ -32,11 +32,7 @@ def extract(pristine: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def b(tmp_path: Path) -> Machine:
-    """Another system, with files of its own, that was never initialised."""
-    made = small_system(tmp_path / "b")
-    made.write("/srv/text", "B's own text\n", 0o600)
-    made.write("/srv/own", "B's own\n")
-    return made
+    return other_system(tmp_path / "b")
 
 
 def test_the_extract_restores_as_long_as_it_is_whole(extract: Path, b: Machine) -> None:
