@@ -13,7 +13,7 @@ Mark an implementation with `tklbam_core.api.hookimpl`. It may take fewer argume
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pluggy
 
@@ -29,6 +29,7 @@ from .api.models import (
     ProfileRequest,
     RestoreRequest,
     RollbackRequest,
+    SchemeInfo,
     TargetRequest,
 )
 from .api.progress import ProgressEvent
@@ -72,6 +73,11 @@ def tklbam_storage_target(request: TargetRequest) -> Target | None:
 
     Must not touch the network or the disk: `Target.check` does.
     """
+
+
+@hookspec
+def tklbam_storage_schemes() -> Sequence[SchemeInfo] | None:
+    """The kinds of addresses this plugin serves, for `tklbam targets`. Everyone is asked. Touches no network."""
 
 
 @hookspec(firstresult=True)

@@ -44,6 +44,8 @@ from .models import (
     ProfileRequest,
     RestoreRequest,
     RollbackRequest,
+    SchemeInfo,
+    SchemeOption,
     StoredFile,
     TargetRequest,
 )
@@ -85,6 +87,8 @@ __all__ = [
     "ProgressEvent",
     "RestoreRequest",
     "RollbackRequest",
+    "SchemeInfo",
+    "SchemeOption",
     "SpaceError",
     "StoredFile",
     "Target",

@@ -7,7 +7,7 @@ seconds, times are timezone-aware UTC datetimes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -109,21 +109,57 @@ class RollbackRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRequest:
-    """Open the target at `address` (a URL). `credentials` come from a Hub or the registry; `options` from conf."""
+    """Open the target at `address` (a URL).
+
+    `credentials` come from a Hub (with its `type`) or from the administrator's credentials file; `options` from conf.
+    `renew`, where there is one, asks for fresh credentials when temporary ones are about to expire; it raises
+    TklbamError.
+    """
 
     address: str
-    credentials: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, str] = field(default_factory=dict)
     root: Path = Path("/")
+    renew: Callable[[], Mapping[str, str]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineAddress:
-    """How duplicity reaches a target: its URL, extra options, and environment (where credentials go, never argv)."""
+    """How duplicity reaches a target: its URL, extra options, and environment (where credentials go, never argv).
+
+    `files` (name → content) are written, mode 0600, into a private directory that lasts as long as the run;
+    `{files}` in an option or in the environment's values stands for that directory.
+    """
 
     url: str
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeOption:
+    """One `storage-option` that a storage plugin knows: its key, and what it means in a few words."""
+
+    key: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeInfo:
+    """One kind of address that a storage plugin serves, for people: `tklbam targets` shows it.
+
+    `forms` are example addresses, the usual one first; `needs` names what has to be installed beside the plugin, and
+    `missing` what of it is not; `credentials` says in a few words how to give them.
+    """
+
+    scheme: str
+    what: str
+    forms: tuple[str, ...]
+    options: tuple[SchemeOption, ...] = ()
+    credentials: str = ""
+    needs: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,9 @@ class Target(abc.ABC):
     address: str
     """The address as the administrator wrote it, without any password."""
 
+    keeps_everything: bool = False
+    """True where this machine's credentials can add sessions and not delete any: nothing is pruned or cleaned there."""
+
     @abc.abstractmethod
     def engine(self) -> EngineAddress:
         """How duplicity reaches this target."""
