@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -n 3 --dist worksteal
 BIN := .venv/bin
 PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/profiles/local
-SERVERS := acl attr debootstrap libcap2-bin mariadb-client mariadb-server postgresql postgresql-client
+SERVERS := acl attr chromium debootstrap libcap2-bin mariadb-client mariadb-server postgresql postgresql-client
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test bench lint dist setup clean
