@@ -14,20 +14,7 @@ from .api.storage import Target
 from .host import Host
 from .plugins import Plugins, find
 from .registry import Registry
-
-STORAGE_PLUGINS = {
-    "file": "tklbam-storage-local",
-    "s3": "tklbam-storage-s3",
-    "sftp": "tklbam-storage-remote",
-    "rsync": "tklbam-storage-remote",
-    "ftp": "tklbam-storage-remote",
-    "ftps": "tklbam-storage-remote",
-    "imap": "tklbam-storage-remote",
-    "imaps": "tklbam-storage-remote",
-    "webdav": "tklbam-storage-remote",
-    "webdavs": "tklbam-storage-remote",
-}
-"""Which distribution serves a scheme: for the error's remedy alone, nothing is imported by it."""
+from .targets import STORAGE_PLUGINS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +50,10 @@ class Target(abc.ABC):
 
     def free_bytes(self) -> int | None:
         """Bytes still free on the target, None where that can't be known."""
+        return None
+
+    def clock(self) -> datetime | None:
+        """The target's time of day (aware), None where that can't be known: `tklbam check` tells how far off it is."""
         return None
 
     def local_path(self) -> Path | None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "status": ("status", "Tell how fresh and how sound the backups are"),
     "passphrase": ("passphrase", "Change the passphrase that protects the key"),
     "escrow": ("escrow", "Write the key, protected by a passphrase, to a safe place"),
+    "targets": ("targets", "Show where backups can go, and how to write it"),
     "plugins": ("plugins", "Show the plugins that were found"),
     "config": ("config", "Show the configuration in force, and where it came from"),
     "internal": ("internal", "The parts that a backup is made of, for scripts and repairs"),
@@ -224,6 +225,10 @@ def passphrase() -> None:
 
 def escrow() -> None:
     _classic("escrow")
+
+
+def targets() -> None:
+    _classic("targets")
 
 
 def plugins() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import os
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 import pytest
@@ -131,3 +132,9 @@ class StorageContract:
         free, place = target.free_bytes(), target.local_path()
         assert free is None or free >= 0
         assert place is None or place.is_absolute()
+
+    def test_the_clock_is_this_machine_s_or_not_known(self, target: Target) -> None:
+        target.check(write=True)
+        clock = target.clock()
+        assert clock is None or abs((clock - datetime.now(UTC)).total_seconds()) < 120
+        assert list(target.files()) == []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from tklbam_core.api import Target, TargetError, TargetRequest, hookimpl
+from tklbam_core.api import SchemeInfo, Target, TargetError, TargetRequest, hookimpl
 
 from .target import LocalTarget
 
@@ -32,3 +33,14 @@ class LocalStorage:
         if "\0" in plain or ".." in plain.split("/"):
             raise TargetError(f"{request.address}: a path must be plain, without `..`", REMEDY)
         return LocalTarget(request.address, Path("/") / plain)
+
+    @hookimpl
+    def tklbam_storage_schemes(self) -> Sequence[SchemeInfo]:
+        return (
+            SchemeInfo(
+                scheme="file",
+                what="a directory of this machine: another disk, or a share that is mounted (NFS, CIFS, sshfs)",
+                forms=("file:///mnt/backup/web1",),
+                credentials="none; backups run as root, who must be allowed to write there",
+            ),
+        )
