@@ -16,8 +16,9 @@ from typing import Any
 
 from .api.errors import FormatError, NotInitializedError, TklbamError
 from .api.files import UNFINISHED, atomic_write, sync_directory
-from .api.models import Account, Credentials
+from .api.models import Account, Credentials, HubLocation
 from .sessions import Sessions
+from .target_records import TargetRecords
 
 HEADER = "#tklbam 2"
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -94,10 +95,23 @@ class Registry:
     @property
     def account(self) -> Account | None:
         subkey = self._line("sub_apikey")
-        return Account(subkey=subkey) if subkey is not None else None
+        return Account(subkey=subkey, hub=self.hub) if subkey is not None else None
 
     def write_account(self, account: Account) -> None:
+        """Keeps the account, and which Hub it is of."""
+        hub = {"url": account.hub.url, "ca_file": str(account.hub.ca_file or "")}
+        if any(hub.values()):
+            self._write_pairs("hub", hub)
+        else:
+            self._remove("hub")
         self._write("sub_apikey", _encode(account.subkey) + b"\n")
+
+    @property
+    def hub(self) -> HubLocation:
+        """Which Hub the account is of, as it was when it was linked."""
+        fields = self._pairs("hub") or {}
+        ca_file = fields.get("ca_file")
+        return HubLocation(url=fields.get("url", ""), ca_file=Path(ca_file) if ca_file else None)
 
     @property
     def credentials(self) -> Credentials | None:
@@ -128,11 +142,26 @@ class Registry:
         updated = backup.updated.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if backup.updated else ""
         self._write_pairs("hbr", {"backup_id": backup.backup_id, "address": backup.address, "updated": updated})
 
+    @property
+    def key_is_unsent(self) -> bool:
+        """Whether the Hub may have the key with an older passphrase."""
+        return self._read("key-unsent") is not None
+
+    def write_key_is_unsent(self) -> None:
+        self._write("key-unsent", b"")
+
+    def forget_key_is_unsent(self) -> None:
+        self._remove("key-unsent")
+
     # --- backups -----------------------------------------------------------------------------------------------------
 
     @property
     def sessions(self) -> Sessions:
         return Sessions(self.directory / "sessions", self.make)
+
+    @property
+    def targets(self) -> TargetRecords:
+        return TargetRecords(self.directory / "targets", self.make)
 
     @property
     def cache_dir(self) -> Path:
@@ -252,7 +281,7 @@ class Registry:
         """Makes the directory, and takes everyone else's rights from it and from the files in it."""
         with self._access("written"):
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (self.directory, self.directory / "sessions"):
+            for folder in (self.directory, self.directory / "sessions", self.directory / "targets"):
                 if folder.is_dir():
                     _make_private(folder)
 

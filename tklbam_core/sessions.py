@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
 import secrets
-import types
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +12,7 @@ from typing import Any, Literal
 
 from .api.errors import FormatError, TklbamError
 from .api.files import atomic_write
+from .plain_json import from_plain, to_plain
 
 FORMAT = 2
 KEPT = 1000
@@ -59,6 +56,10 @@ class SessionRecord:
     databases: tuple[DatabaseNote, ...] = ()
     profile_id: str = ""
     backup_id: str = ""
+    vanished: tuple[str, ...] = ()
+    extras_digest: str = ""
+    target_size: int = 0
+    target_free: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -70,18 +71,12 @@ class SessionRecord:
         return self.outcome != "failed"
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, **_plain(self)}
+        return {"format": FORMAT, **to_plain(self)}
 
     @classmethod
     def from_json(cls, value: object) -> SessionRecord:
         """Raises ValueError, naming the member that is wrong."""
-        if not isinstance(value, dict):
-            raise ValueError("not a JSON object")
-        if not isinstance(value.get("format"), int) or value["format"] > FORMAT:
-            raise ValueError(f"its format is {value.get('format')!r}, not {FORMAT}")
-        record = _build(cls, value)
-        assert isinstance(record, SessionRecord)
-        return record
+        return from_plain(cls, value, FORMAT)
 
 
 class Sessions:
@@ -161,56 +156,3 @@ class Sessions:
             if record is not None and record.outcome == "complete" and self.last_complete(record.address) == record:
                 continue
             path.unlink(missing_ok=True)
-
-
-def _plain(value: object) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-def _build(cls: type, value: Mapping[str, Any]) -> object:
-    """A dataclass from a JSON object, each member checked against its declared type."""
-    hints = _hints(cls)
-    content = {}
-    for item in dataclasses.fields(cls):
-        if item.name in value:
-            content[item.name] = _member(item.name, hints[item.name], value[item.name])
-        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-            raise ValueError(f"it has no {item.name!r}")
-    return cls(**content)
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _member(name: str, hint: Any, value: Any) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if value is None and type(None) in arguments:
-            return None
-        return _member(name, next(choice for choice in arguments if choice is not type(None)), value)
-    if origin is Literal:
-        if value in arguments and isinstance(value, str):
-            return value
-        raise ValueError(f"{name!r} is {value!r}, not one of {', '.join(map(repr, arguments))}")
-    if origin is tuple and isinstance(value, list):
-        return tuple(_member(name, arguments[0], item) for item in value)
-    if hint is datetime and isinstance(value, str):
-        time = datetime.fromisoformat(value)
-        if time.tzinfo is None:
-            raise ValueError(f"{name!r} has no offset from UTC")
-        return time
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _build(typing.cast(type, hint), value)
-    if origin is not None and isinstance(value, dict):
-        return {str(key): _member(name, arguments[1], item) for key, item in value.items()}
-    if hint in (str, int, bool) and type(value) is hint:
-        return value
-    raise ValueError(f"{name!r} is {value!r}")
