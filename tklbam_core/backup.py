@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,8 @@ from .system.userdb_io import save_for_backup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupOrder:
-    """What the administrator asked for. `addresses` are URLs, for which a Hub gave `credentials`;
+    """What the administrator asked for. `addresses` are URLs, for which a Hub gave `credentials` and `renew` gets fresh
+    ones;
     `overrides` are path rules and database limits;
     `full_backup` is the age at which a chain is followed by a new full session; `volume_size` is megabytes;
     `keep_full` 0 keeps every chain; `cache_dir` is where restores fetch files to; `extract` is a directory to write the
@@ -44,6 +45,7 @@ class BackupOrder:
 
     addresses: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    renew: Callable[[], Mapping[str, str]] | None = field(default=None, repr=False)
     overrides: tuple[str, ...] = ()
     full_backup: Interval = field(default_factory=lambda: Interval.parse("1M"))
     volume_size: int = 25
@@ -140,7 +142,7 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
 
 def open_targets(order: BackupOrder, context: Context) -> list[Target]:
     """The targets. Raises the first one's error, before any work is done, when none of them can be written."""
-    targets = [context.target(address, order.credentials) for address in order.addresses]
+    targets = [context.target(address, order.credentials, order.renew) for address in order.addresses]
     if order.simulate or order.extract is not None:
         return targets
     if not targets:

@@ -73,6 +73,16 @@ def address(text: str) -> str:
     return text
 
 
+def hub_url(text: str) -> str:
+    if not re.fullmatch(
+        r"https://[^\s/@?#]+(/[^\s?#]*)?|http://(localhost|127\.[0-9.]+|\[::1\])(:\d+)?(/[^\s?#]*)?", text
+    ):
+        raise ValueError(
+            "allowed are https:// URLs, such as https://hub.example.org/api/backup/ (http:// on this machine)"
+        )
+    return text
+
+
 def absolute_path(text: str) -> Path:
     if not text.startswith("/") or "\0" in text:
         raise ValueError("allowed are absolute paths")

@@ -29,6 +29,7 @@ def _number(least: int, most: int) -> BeforeValidator:
 
 
 YesNo = Annotated[bool, BeforeValidator(allowed.yes_or_no)]
+HubUrl = Annotated[str, BeforeValidator(allowed.hub_url)]
 AbsolutePath = Annotated[Path, BeforeValidator(allowed.absolute_path)]
 
 
@@ -67,6 +68,9 @@ class Config(BaseModel):
     storage_option: tuple[Annotated[KeyValue, BeforeValidator(allowed.storage_option)], ...] = Field(
         (), alias="storage-option"
     )
+    hub_url: HubUrl | None = Field(None, alias="hub-url")
+    hub_ca_file: AbsolutePath | None = Field(None, alias="hub-ca-file")
+    hub_directory: tuple[AbsolutePath, ...] = Field((), alias="hub-directory")
     extras_dir: AbsolutePath | None = Field(None, alias="extras-dir")
     restore_cache_size: Annotated[CacheSize, BeforeValidator(CacheSize.parse)] = Field(
         CacheSize.parse("50%"), alias="restore-cache-size"
@@ -161,8 +165,8 @@ def options() -> dict[str, str]:
     return {field.alias: name for name, field in Config.model_fields.items() if field.alias}
 
 
-_LISTS = frozenset({"address", "disable-plugin", "database-option", "storage-option"})
-_PATHS = frozenset({"extras-dir", "restore-cache-dir"})
+_LISTS = frozenset({"address", "disable-plugin", "database-option", "storage-option", "hub-directory"})
+_PATHS = frozenset({"extras-dir", "restore-cache-dir", "hub-ca-file"})
 
 
 def _from_files(settings: Sequence[Setting], mistakes: list[str]) -> dict[str, list[_Given]]:

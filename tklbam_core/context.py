@@ -20,7 +20,7 @@ from .targets import STORAGE_PLUGINS
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """One run's surroundings. `warn` and `note` take one line of plain text; `options` are the `KIND:NAME` options of
-    plugins ("mysql" → {"host": …})."""
+    plugins ("mysql" → {"host": …}); below `hub_directories` a Hub may have backups stored on this machine."""
 
     host: Host
     registry: Registry
@@ -30,9 +30,18 @@ class Context:
     progress: Progress = silent
     database_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     storage_options: Mapping[str, str] = field(default_factory=dict)
+    hub_directories: tuple[Path, ...] = ()
 
-    def target(self, address: str, credentials: Mapping[str, str] | None = None) -> Target:
-        """Opens a target; raises UsageError for no URL, PluginError where no plugin serves its scheme."""
+    def target(
+        self,
+        address: str,
+        credentials: Mapping[str, str] | None = None,
+        renew: Callable[[], Mapping[str, str]] | None = None,
+    ) -> Target:
+        """Opens a target, with the credentials that a Hub gave for it and what gets fresh ones.
+
+        Raises UsageError for no URL, PluginError where no plugin serves its scheme.
+        """
         scheme = urlsplit(address).scheme
         if not scheme:
             raise UsageError(
@@ -47,6 +56,7 @@ class Context:
                 credentials=credentials or {},
                 options=self.storage_options,
                 root=self.host.root,
+                renew=renew,
             ),
         )
         if found is None:

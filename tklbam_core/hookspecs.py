@@ -24,6 +24,7 @@ from .api.models import (
     DatabaseReport,
     DumpRequest,
     EscrowRequest,
+    HubLocation,
     LifecycleEvent,
     ProfileInfo,
     ProfileRequest,
@@ -99,8 +100,13 @@ def tklbam_escrow_fetch(request: EscrowRequest) -> bytes | None:
 
 
 @hookspec(firstresult=True)
-def tklbam_records_link(api_key: str) -> Account | None:
-    """Links this server to an account by the API key people copy from their profile."""
+def tklbam_records_link(api_key: str, hub: HubLocation) -> Account | None:
+    """Links this server to an account of `hub` by the API key people copy from their profile. The account that the core
+    keeps is the one answered, at `hub`.
+
+    This and all hooks below raise HubUnavailableError where the Hub can't be reached or answers nonsense: a backup then
+    goes on with what is remembered of the Hub. They raise HubError where it refuses. No error holds a key.
+    """
 
 
 @hookspec(firstresult=True)
@@ -124,8 +130,11 @@ def tklbam_records_list(account: Account) -> Iterable[BackupRecord] | None:
 
 
 @hookspec(firstresult=True)
-def tklbam_records_update(account: Account, address: str, key: str | None) -> BackupRecord | None:
-    """Says that a session was stored at `address`, or with `key` that the key packet has changed."""
+def tklbam_records_update(
+    account: Account, backup_id: str, address: str, key: str | None
+) -> BackupRecord | bool | None:
+    """Says that a session was stored at `address`, or with `key` that the key packet has changed. Answers the record as
+    it is now, or True once noted."""
 
 
 @hookspec(firstresult=True)

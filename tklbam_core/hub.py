@@ -1,24 +1,42 @@
-"""Backups by way of a Hub: a records plugin keeps the backup records and hands out addresses and credentials."""
+"""Backups by way of a Hub: a records plugin keeps the backup records and hands out addresses and credentials.
+
+A Hub is a help, not a condition: once it has given a record, backups go on without it, with what the registry
+remembers.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from .api.errors import NotInitializedError, PluginError, TklbamError, UsageError
+from .api.errors import HubUnavailableError, NotInitializedError, PluginError, TklbamError, UsageError
 from .api.models import Account, BackupRecord, Credentials
 from .context import Context
+from .host import Host
+from .hub_account import hub_account
+from .hub_address import check_address
 from .initialize import HUB_PLUGIN
 from .plugins import Plugins
 from .registry import HubBackup, Registry
 
 
-def linked_account(plugins: Plugins, registry: Registry) -> Account:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubStorage:
+    """A backup on the Hub, and what opens its address: credentials, and how to get fresh ones."""
+
+    record: BackupRecord
+    credentials: Mapping[str, str] = field(repr=False)
+    renew: Callable[[], Mapping[str, str]] = field(repr=False)
+
+
+def linked_account(plugins: Plugins, host: Host, registry: Registry) -> Account:
     """Raises PluginError where no plugin speaks to a Hub, NotInitializedError where no account is linked."""
     if not plugins.load("records"):
         raise PluginError("this needs a Hub plugin, and none is installed", f"Install {HUB_PLUGIN}.")
-    account = registry.account
+    account = hub_account(host, registry)
     if account is None:
         raise NotInitializedError(
             "this system is not linked to a Hub account", "Run `tklbam init API-KEY` with the key from your profile."
@@ -26,13 +44,59 @@ def linked_account(plugins: Plugins, registry: Registry) -> Account:
     return account
 
 
-def find_backup(context: Context, name: str) -> BackupRecord:
-    """The record with this id, else the only one with this label. Raises UsageError."""
-    account = linked_account(context.plugins, context.registry)
-    found: BackupRecord | None = _ask(context, "find", account=account, backup_id=name)
+class Hub:
+    """The Hub as one run sees it: `reachable` until a call has shown the opposite, which is warned of once."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.account = linked_account(context.plugins, context.host, context.registry)
+        self.reachable = True
+
+    def ask(self, call: str, **arguments: Any) -> Any:
+        """Raises HubUnavailableError, HubError, PluginError."""
+        return self.context.plugins.first("records", f"tklbam_records_{call}", account=self.account, **arguments)
+
+    def lost(self, error: HubUnavailableError) -> None:
+        if self.reachable:
+            self.context.warn(f"{error.what}; the backup goes on with what is remembered of the Hub")
+        self.reachable = False
+
+    def tell(self, what: str, call: str, **arguments: Any) -> Any:
+        """Like `ask` for what a backup does not depend on: a failure is a warning."""
+        try:
+            return self.ask(call, **arguments)
+        except TklbamError as error:
+            if self.reachable:
+                self.context.warn(f"the Hub could not be told {what}: {error.what}")
+            if isinstance(error, HubUnavailableError):
+                self.reachable = False
+            return None
+
+
+def find_backup(context: Context, name: str) -> HubStorage:
+    """The backup with this id, else the only one with this label, to restore from.
+
+    Raises UsageError where there is none, HubError. With the Hub gone, this system's own is found all the same.
+    """
+    hub = Hub(context)
+    try:
+        record = _find(hub, name)
+    except HubUnavailableError as error:
+        known = context.registry.hub_backup
+        if known is None or known.backup_id != name:
+            raise
+        context.warn(f"{error.what}; what is remembered of the Hub's backup #{name} is used")
+        hub.reachable = False
+        record = _remembered(context.registry, known)
+    check_address(record.address, context.hub_directories)
+    return _storage(hub, record)
+
+
+def _find(hub: Hub, name: str) -> BackupRecord:
+    found: BackupRecord | None = hub.ask("find", backup_id=name)
     if found is not None:
         return found
-    known: Iterable[BackupRecord] = _ask(context, "list", account=account) or ()
+    known: Iterable[BackupRecord] = hub.ask("list") or ()
     labelled = [record for record in known if record.label == name]
     if len(labelled) == 1:
         return labelled[0]
@@ -42,57 +106,146 @@ def find_backup(context: Context, name: str) -> BackupRecord:
     )
 
 
-def storage_credentials(context: Context) -> Mapping[str, str]:
-    """What a storage plugin needs to open an address that the Hub gave: `type` and the fields of formats.md's table."""
-    found: Credentials | None = _ask(context, "credentials", account=linked_account(context.plugins, context.registry))
-    if found is None:
-        return {}
-    context.registry.write_credentials(found)
-    return {"type": found.kind, **found.fields}
-
-
 @contextlib.contextmanager
-def hub_backup(context: Context, profile_id: str) -> Iterator[BackupRecord]:
+def hub_backup(context: Context, profile_id: str) -> Iterator[HubStorage]:
     """The record of this server's backups, made when there is none, marked as running during the block.
 
-    When the block ends without an error the Hub is told that a session was stored.
+    When the block ends without an error the Hub is told that a session was stored. A Hub that can't be reached is a
+    warning where the registry remembers a record. Raises HubError where it refuses.
     """
-    account = linked_account(context.plugins, context.registry)
-    record = _own_record(context, account, profile_id)
-    known = context.registry.hub_backup
-    # Until a session is stored, what is known of the last one stands.
-    before = known.updated if known is not None and known.backup_id == record.backup_id else record.updated
-    context.registry.write_hub_backup(HubBackup(backup_id=record.backup_id, address=record.address, updated=before))
-    _ask(context, "mark", account=account, backup_id=record.backup_id, in_progress=True)
+    hub = Hub(context)
+    registry = context.registry
+    record = _own_record(hub, profile_id)
+    check_address(record.address, context.hub_directories)
+    storage = _storage(hub, record)
+    _remember(context, record)
+    if hub.reachable and registry.key_is_unsent:
+        _send_unsent_key(hub, record)
+    if hub.reachable:
+        hub.tell("that a backup has begun", "mark", backup_id=record.backup_id, in_progress=True)
     try:
-        yield record
-        updated: BackupRecord | None = _ask(context, "update", account=account, address=record.address, key=None)
-        moment = updated.updated if updated is not None else None
-        context.registry.write_hub_backup(HubBackup(backup_id=record.backup_id, address=record.address, updated=moment))
+        yield storage
+        # Also where it could not be reached before: a backup takes its time, and the Hub may be back.
+        updated = hub.tell(
+            "that a session was stored", "update", backup_id=record.backup_id, address=record.address, key=None
+        )
+        moment = updated.updated if isinstance(updated, BackupRecord) else None
+        registry.write_hub_backup(
+            HubBackup(backup_id=record.backup_id, address=record.address, updated=moment or datetime.now(UTC))
+        )
     finally:
-        try:
-            _ask(context, "mark", account=account, backup_id=record.backup_id, in_progress=False)
-        except TklbamError as error:
-            context.warn(f"the Hub could not be told that the backup has ended: {error.what}")
+        if hub.reachable:
+            hub.tell("that the backup has ended", "mark", backup_id=record.backup_id, in_progress=False)
 
 
-def _own_record(context: Context, account: Account, profile_id: str) -> BackupRecord:
-    known = context.registry.hub_backup
+def _own_record(hub: Hub, profile_id: str) -> BackupRecord:
+    registry = hub.context.registry
+    known = registry.hub_backup
     if known is not None:
-        found: BackupRecord | None = _ask(context, "find", account=account, backup_id=known.backup_id)
+        try:
+            found: BackupRecord | None = hub.ask("find", backup_id=known.backup_id)
+        except HubUnavailableError as error:
+            hub.lost(error)
+            return _remembered(registry, known)
         if found is not None:
             return found
-        context.warn(f"the Hub has no backup #{known.backup_id} any more; a new one is made")
-    key = context.registry.key_packet
+        hub.context.warn(f"the Hub has no backup #{known.backup_id} any more; a new one is made")
+    key = registry.key_packet
     if key is None:
         raise NotInitializedError("there is no key", "Run `tklbam init`.")
-    made: BackupRecord | None = _ask(
-        context, "create", account=account, profile_id=profile_id, key=key.decode("ascii"), server_id=""
-    )
+    made: BackupRecord | None = hub.ask("create", profile_id=profile_id, key=_text(key), server_id="")
     if made is None:
         raise PluginError("the Hub made no backup record", f"Check that {HUB_PLUGIN} is up to date.")
+    registry.forget_key_is_unsent()
     return made
 
 
-def _ask(context: Context, call: str, **arguments: Any) -> Any:
-    return context.plugins.first("records", f"tklbam_records_{call}", **arguments)
+def _remember(context: Context, record: BackupRecord) -> None:
+    known = context.registry.hub_backup
+    same = known is not None and known.backup_id == record.backup_id
+    if known is not None and same and known.address != record.address:
+        context.note(f"the Hub has moved backup #{record.backup_id} from {known.address} to {record.address}")
+    # Until a session is stored, what is known of the last one stands.
+    before = known.updated if known is not None and same else record.updated
+    context.registry.write_hub_backup(HubBackup(backup_id=record.backup_id, address=record.address, updated=before))
+
+
+def _remembered(registry: Registry, known: HubBackup) -> BackupRecord:
+    profile = registry.profile
+    return BackupRecord(
+        backup_id=known.backup_id,
+        address=known.address,
+        key=_text(registry.key_packet or b""),
+        profile_id=profile.profile_id if profile is not None else "",
+        updated=known.updated,
+    )
+
+
+# --- credentials -----------------------------------------------------------------------------------------------------
+
+
+def _storage(hub: Hub, record: BackupRecord) -> HubStorage:
+    def fresh() -> Mapping[str, str]:
+        """Asks the Hub, and keeps its answer. Raises HubUnavailableError, HubError."""
+        found: Credentials | None = hub.ask("credentials")
+        if found is None:
+            return {}
+        hub.context.registry.write_credentials(found)
+        return _as_fields(found)
+
+    credentials: Mapping[str, str] | None = None
+    if hub.reachable:
+        try:
+            credentials = fresh()
+        except HubUnavailableError as error:
+            hub.lost(error)
+    if credentials is None:
+        kept = hub.context.registry.credentials
+        credentials = _as_fields(kept) if kept is not None else {}
+    return HubStorage(record=record, credentials=credentials, renew=fresh)
+
+
+def _as_fields(credentials: Credentials) -> Mapping[str, str]:
+    """What a storage plugin gets: `type`, where there is one, and the fields of formats.md's table."""
+    return {**({"type": credentials.kind} if credentials.kind else {}), **credentials.fields}
+
+
+# --- the key ---------------------------------------------------------------------------------------------------------
+
+
+def change_key(plugins: Plugins, host: Host, registry: Registry, key: bytes, warn: Callable[[str], None]) -> None:
+    """Puts another packet of the same secret in force, here and at the Hub, which keeps a copy.
+
+    The Hub first: a passphrase that it refuses must not look as if it were set. One that can't be reached gets it with
+    the next backup. Raises HubError where it refuses.
+    """
+    account, backup = hub_account(host, registry), registry.hub_backup
+    if account is not None and backup is not None:
+        registry.write_key_is_unsent()
+        try:
+            plugins.first(
+                "records",
+                "tklbam_records_update",
+                account=account,
+                backup_id=backup.backup_id,
+                address=backup.address,
+                key=_text(key),
+            )
+        except HubUnavailableError as error:
+            warn(f"{error.what}; until the next backup the Hub keeps the key with the old passphrase")
+        else:
+            registry.forget_key_is_unsent()
+    registry.write_key_packet(key)
+
+
+def _send_unsent_key(hub: Hub, record: BackupRecord) -> None:
+    key = hub.context.registry.key_packet
+    if key is None:
+        return
+    told = hub.tell("the new passphrase", "update", backup_id=record.backup_id, address=record.address, key=_text(key))
+    if told is not None:
+        hub.context.registry.forget_key_is_unsent()
+
+
+def _text(key: bytes) -> str:
+    return key.decode("ascii", "replace").strip()

@@ -6,12 +6,13 @@ The secret is written last and is what "initialised" means: killed before it, th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .api.errors import KeyPacketError, NotInitializedError, PluginError, TklbamError, UsageError
 from .api.models import Account
 from .api.progress import Progress, silent
 from .host import Host
+from .hub_account import hub_location
 from .keys import packet
 from .keys.secret import new_secret
 from .plugins import Plugins
@@ -64,7 +65,7 @@ def initialize(
     ProfileError, TklbamError. What was there before stays in force whatever goes wrong.
     """
     check_request(request, registry)
-    account = _link(request, registry, plugins, note)
+    account = _link(request, host, registry, plugins, note)
     profile = ensure_profile(
         host,
         registry,
@@ -103,7 +104,9 @@ def check_request(request: InitRequest, registry: Registry) -> None:
         )
 
 
-def _link(request: InitRequest, registry: Registry, plugins: Plugins, note: Callable[[str], None]) -> Account | None:
+def _link(
+    request: InitRequest, host: Host, registry: Registry, plugins: Plugins, note: Callable[[str], None]
+) -> Account | None:
     if not request.api_key:
         return registry.account
     if not plugins.load("records"):
@@ -111,10 +114,11 @@ def _link(request: InitRequest, registry: Registry, plugins: Plugins, note: Call
             "an API key needs a Hub plugin, and none is installed",
             f"Install {HUB_PLUGIN}, or use --solo to do without a Hub.",
         )
-    account: Account | None = plugins.first("records", "tklbam_records_link", api_key=request.api_key)
+    hub = hub_location(host, registry)
+    account: Account | None = plugins.first("records", "tklbam_records_link", api_key=request.api_key, hub=hub)
     if account is None:
         raise PluginError("no Hub plugin takes this API key", "Check it on your profile page.")
-    registry.write_account(account)
+    registry.write_account(replace(account, hub=hub))
     registry.forget_credentials()
     note("linked to the Hub account")
     return account

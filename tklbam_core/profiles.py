@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
-from .api.errors import PluginError, ProfileError, TklbamError
+from .api.errors import HubError, PluginError, ProfileError, TklbamError
 from .api.models import ProfileInfo, ProfileRequest
 from .api.progress import Progress, silent
 from .host import Host
+from .hub_account import hub_account
 from .plugins import Plugins
 from .registry import Registry, StoredProfile
 
@@ -111,7 +112,7 @@ def _newer(
             progress=progress,
             than=stored,
         )
-    except (PluginError, ProfileError) as error:
+    except (HubError, PluginError, ProfileError) as error:
         # A Hub that can't be reached today is no reason to make no backup.
         warn(f"whether there is a newer profile could not be found out: {error.what}")
         return None
@@ -137,6 +138,7 @@ def _find(
                 root=host.root,
                 known=than.timestamp if than else None,
                 progress=progress,
+                account=hub_account(host, registry),
             )
             info: ProfileInfo | None = plugins.first("profiles", "tklbam_profile_find", request=request)
             if info is None or (than is not None and not _is_newer(info, than)):

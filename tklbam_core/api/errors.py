@@ -88,6 +88,18 @@ class TargetError(TklbamError):
     """The storage target can't be reached, read or written."""
 
 
+class HubError(TklbamError):
+    """A Hub refused. `name` is the Hub's own word for it (`BackupAccount.NotSubscribed`), empty where it gave none."""
+
+    def __init__(self, what: str, remedy: str = "", name: str = "") -> None:
+        super().__init__(what, remedy)
+        self.name = name
+
+
+class HubUnavailableError(HubError):
+    """A Hub can't be reached, or answers nothing that makes sense: what is remembered serves meanwhile."""
+
+
 class EngineError(TklbamError):
     """The archive engine failed."""
 

@@ -180,7 +180,8 @@ class ProfileRequest:
 
     `wanted` is what the administrator asked for (`force-profile`: an id, `empty`, `dpkg`, a path), or None: the best
     for this system. `profile_id` is the id the system itself has. `known` is the timestamp of the profile already
-    here, so that a Hub can answer "still current" with None.
+    here, so that a Hub can answer "still current" with None. `account` is the Hub account that this system is linked
+    to, None where there is none.
     """
 
     wanted: str | None
@@ -189,6 +190,7 @@ class ProfileRequest:
     root: Path = Path("/")
     known: datetime | None = None
     progress: Progress = silent
+    account: Account | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,14 +208,28 @@ class ProfileInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EscrowRequest:
-    """Where a key packet is to be kept or found: `place` is a path, `-`, or what the plugin makes of it."""
+    """Where a key packet is to be kept or found: `place` is a path, `-`, or what the plugin makes of it.
+
+    `account` and `backup_id` are the Hub account that this system is linked to and its own backup there, where there is
+    one.
+    """
 
     place: str
     backup_id: str | None = None
     overwrite: bool = False
+    account: Account | None = None
 
 
 # --- records (a Hub) -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubLocation:
+    """Which Hub, where the administrator named one: the base `url` of its API, and a file with the certificates of the
+    authorities that are trusted for it, alone. Empty and None: the plugin's own Hub, and the system's authorities."""
+
+    url: str = ""
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,11 +237,13 @@ class Account:
     """An account as linked: the `subkey` that authenticates every later call. Kept in the registry, mode 0600."""
 
     subkey: str = field(repr=False)
+    hub: HubLocation = HubLocation()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Storage credentials: `kind` ("iamrole", "iamuser", "devpay") and its fields by the Hub's names."""
+    """Storage credentials: `kind` ("iamrole", "iamuser", "devpay", or what a Hub and a storage plugin agree on) and its
+    fields by the Hub's names."""
 
     kind: str
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)

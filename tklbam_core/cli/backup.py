@@ -151,15 +151,15 @@ def use_hub(run: Run, order: BackupOrder, profile_id: str) -> Iterator[BackupOrd
     """Without an address of the administrator's: the Hub's, when this server is linked to one."""
     from dataclasses import replace
 
-    from ..hub import hub_backup, storage_credentials
+    from ..hub import hub_backup
 
     if run.registry.account is None:
         yield order
         return
-    credentials = storage_credentials(run.context)
-    with hub_backup(run.context, profile_id) as record:
+    with hub_backup(run.context, profile_id) as storage:
+        record = storage.record
         run.output.note(f"Hub backup #{record.backup_id}")
-        yield replace(order, addresses=(record.address,), credentials=credentials)
+        yield replace(order, addresses=(record.address,), credentials=storage.credentials, renew=storage.renew)
 
 
 def store_raw(run: Run, directory: Path, secret: str, output: Output) -> int:

@@ -38,6 +38,7 @@ def command(
     KEYFILE is a file, - for standard output, or a place that a plugin keeps keys in. With it and its passphrase the
     backups can be restored anywhere; without any copy of the key, nowhere.
     """
+    from ..hub_account import hub_account
     from ..keys import packet
     from ..registry import Registry
     from . import passphrases
@@ -45,7 +46,8 @@ def command(
 
     if no_passphrase and random_passphrase:
         raise UsageError("-P and -R exclude each other", "Give one of them, or none to be asked.")
-    secret = Registry(host.registry_dir).require_secret()
+    registry = Registry(host.registry_dir)
+    secret, backup = registry.require_secret(), registry.hub_backup
     if no_passphrase:
         passphrase = ""
     else:
@@ -54,7 +56,12 @@ def command(
     place = plugins.first(
         "escrow",
         "tklbam_escrow_store",
-        request=EscrowRequest(place=keyfile, overwrite=force),
+        request=EscrowRequest(
+            place=keyfile,
+            backup_id=backup.backup_id if backup is not None else None,
+            overwrite=force,
+            account=hub_account(host, registry),
+        ),
         packet=packet.seal(secret, passphrase, int(packet_format)),
     )
     if place is None:

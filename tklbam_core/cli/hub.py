@@ -19,4 +19,4 @@ def hub_and_account(host: Host, output: Output) -> tuple[Plugins, Account]:
     from .light import light_plugins
 
     plugins = light_plugins(host, output)
-    return plugins, linked_account(plugins, Registry(host.registry_dir))
+    return plugins, linked_account(plugins, host, Registry(host.registry_dir))

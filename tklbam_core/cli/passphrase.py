@@ -17,23 +17,16 @@ def command(host: Host, output: Output, at_random: bool) -> None:
     It is asked for twice; where standard input is not a terminal, one line is read from it. An empty one takes the
     protection away. The old one is not needed. Keys kept elsewhere keep their own.
     """
+    from ..hub import change_key
     from ..keys import packet
     from ..registry import Registry
+    from .light import light_plugins
     from .passphrases import new_passphrase, random_passphrase
 
     registry = Registry(host.registry_dir)
     secret = registry.require_secret()
     passphrase = random_passphrase() if at_random else new_passphrase()
-    key = packet.seal(secret, passphrase)
-    account, backup = registry.account, registry.hub_backup
-    if account is not None and backup is not None:
-        from .light import light_plugins
-
-        # The Hub first: a passphrase that it doesn't know must not look as if it were set.
-        light_plugins(host, output).first(
-            "records", "tklbam_records_update", account=account, address=backup.address, key=key.decode("ascii")
-        )
-    registry.write_key_packet(key)
+    change_key(light_plugins(host, output), host, registry, packet.seal(secret, passphrase), output.warn)
     if at_random:
         output.result(passphrase)
     output.note("the key has a new passphrase" if passphrase else "the key has no passphrase: anyone can use it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,25 +99,26 @@ def command(host: Host, output: Output, **options: Any) -> int:
 
 def find_source(run: Run, options: dict[str, Any]) -> Source:
     """Raises UsageError when nothing names a backup."""
-    from ..hub import find_backup, storage_credentials
+    from ..hub import find_backup
     from ..restore_source import ArchiveSource, ExtractSource
 
     named, address = options["backup"], options["address"]
     key: bytes | None = None
     credentials: Mapping[str, str] = {}
+    renew: Callable[[], Mapping[str, str]] | None = None
     if named and address:
         raise UsageError("both a backup and an --address are named", "Name one of them.")
     if named and Path(named).is_dir():
         return ExtractSource(directory=Path(named).absolute())
     if named:
-        record = find_backup(run.context, named)
-        address, key = record.address, record.key.encode("ascii")
-        credentials = storage_credentials(run.context)
+        storage = find_backup(run.context, named)
+        address, key = storage.record.address, storage.record.key.encode("utf-8", "surrogateescape")
+        credentials, renew = storage.credentials, storage.renew
     elif not address and len(run.config.addresses) == 1:
         address = run.config.addresses[0]
     if not address:
         raise UsageError("no backup is named", "Give --address URL, the directory of an extract, or a Hub's backup id.")
-    target = run.context.target(address, credentials)
+    target = run.context.target(address, credentials, renew)
     return ArchiveSource(
         engine=run.engine,
         target=target,
@@ -150,7 +151,10 @@ def read_secret(run: Run, key: bytes | None, options: dict[str, Any]) -> str:
 
 def fetch_key(run: Run, place: str) -> bytes:
     """A key packet from where an escrow plugin finds it. Raises UsageError."""
-    found: bytes | None = run.context.plugins.first("escrow", "tklbam_escrow_fetch", request=EscrowRequest(place=place))
+    from ..hub_account import hub_account
+
+    request = EscrowRequest(place=place, account=hub_account(run.context.host, run.registry))
+    found: bytes | None = run.context.plugins.first("escrow", "tklbam_escrow_fetch", request=request)
     if found is None:
         raise UsageError(f"there is no key at {place}", "Name the file that `tklbam escrow` wrote.")
     return found

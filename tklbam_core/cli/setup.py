@@ -63,6 +63,7 @@ def prepare(host: Host, output: Output, *, overrides: Sequence[str] = (), **give
             progress=progress,
             database_options=config.database_options,
             storage_options=config.storage_options,
+            hub_directories=config.hub_directory,
         )
         engine = DuplicityEngine(registry.cache_dir)
         yield Run(config=config, context=context, engine=engine, output=output)
