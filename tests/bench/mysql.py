@@ -163,7 +163,13 @@ def measure(megabytes: int, scratch: Path) -> Measured:
 def deltas(source: MariaDB, extras: Path, scratch: Path) -> tuple[float, float]:
     """What an increment costs (MB on the target) after 20 and after 1,200 changed rows of the largest table."""
     store = scratch / "store"
-    base = ["duplicity", "--no-encryption", "--archive-dir", str(scratch / "archive"), "--allow-source-mismatch"]
+    base = [
+        str(Path(sys.executable).with_name("duplicity")),
+        "--no-encryption",
+        "--archive-dir",
+        str(scratch / "archive"),
+        "--allow-source-mismatch",
+    ]
     age(extras)
     timed([*base, "full", str(extras), f"file://{store}"])
     costs = []

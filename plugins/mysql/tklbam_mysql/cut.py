@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
@@ -12,6 +14,8 @@ MAXIMUM = 3 * MIB
 LINE_CAP = MIB
 KEY_CAP = 1024
 PLAIN_KEY = 64
+STRIDE = 256
+"""Rows looked at together for a place to cut."""
 # (up to this many bytes in the file, average distance of cuts in bytes)
 # A file of S bytes in which one row changed costs an increment of duplicity's some 12·√S bytes, its new signature. With
 # files of about 1.5 MB twenty changed rows stay cheap, be they far apart, and so do a thousand.
@@ -87,40 +91,51 @@ class RowsWriter:
             self._file = None
 
     def _take(self, rows: list[bytes]) -> None:
-        at, total = 0, len(rows)
+        total = len(rows)
+        if self._size < MINIMUM:
+            block = b"\n".join(rows)
+            if self._size + len(block) < MINIMUM:
+                if rows:
+                    self._put(block + b"\n", total)
+                return
+        ends = list(accumulate(map((1).__add__, map(len, rows))))  # where each row ends, its newline included
+        at = 0
         while at < total:
-            start, size = at, self._size
-            if size < MINIMUM:
-                if not at:
-                    block = b"\n".join(rows)
-                    if size + len(block) < MINIMUM:
-                        self._put(block + b"\n", total)
-                        return
-                while at < total and size < MINIMUM:
-                    size += len(rows[at]) + 1
-                    at += 1
-            at = self._find_cut(rows, at, size)
+            start = at
+            before = self._size - (ends[at - 1] if at else 0)
+            if self._size < MINIMUM:
+                at = min(bisect_left(ends, MINIMUM - before) + 1, total)
+            at = self._find_cut(rows, ends, before, at)
             if at > start:
                 self._put(b"\n".join(rows[start:at]) + b"\n", at - start)
             if at < total:
                 self._next(crc32(self._key(rows[at])))
 
-    def _find_cut(self, rows: list[bytes], at: int, size: int) -> int:
-        """The first row from `at` on that begins a new file, the number of rows where none does."""
-        # This loop sees half of all rows, hence the commonest key in place.
-        simple = self._key_columns == 1
-        bound = distance = 0
-        for number in range(at, len(rows)):
-            row = rows[number]
-            if size >= bound:
-                bound, distance = distance_at(size)
-            length = len(row) + 1
-            comma = row.find(b",", 0, KEY_CAP) if simple else -1
-            key = row[:comma] if comma > 0 else self._key(row)
-            if crc32(key) * distance < (length if length < LINE_CAP else LINE_CAP) << 32:
-                return number
-            size += length
+    def _find_cut(self, rows: list[bytes], ends: list[int], before: int, first: int) -> int:
+        """The first row from `first` on that begins a new file, the number of rows where none does.
+
+        The file has `before` bytes ahead of these rows, less those of them that are in other files.
+        """
+        for start in range(first, len(rows), STRIDE):
+            some = rows[start : start + STRIDE]
+            longest = min(max(map(len, some)) + 1, LINE_CAP)
+            distance = distance_at(before + ends[start + len(some) - 1])[1]
+            limit = (longest << 32) // distance if distance else 1 << 32
+            hashes = self._hashes(some)
+            if min(hashes) > limit:  # the usual case, in which nothing is looked at row by row
+                continue
+            for number, key_hash in enumerate(hashes, start):
+                if key_hash <= limit:
+                    size = before + (ends[number - 1] if number else 0)
+                    if key_hash * distance_at(size)[1] < min(len(rows[number]) + 1, LINE_CAP) << 32:
+                        return number
         return len(rows)
+
+    def _hashes(self, rows: list[bytes]) -> list[int]:
+        # Half of all rows come through here, hence the commonest key in place.
+        if self._key_columns == 1:
+            return [crc32(row[:comma] if (comma := row.find(b",", 0, KEY_CAP)) > 0 else self._key(row)) for row in rows]
+        return [crc32(self._key(row)) for row in rows]
 
     def _key(self, row: bytes) -> bytes:
         at = 0

@@ -24,6 +24,8 @@ from .snapshot import Hold, begin_snapshot, hold_commits
 from .split import Splitter
 
 BLOCK = 1 << 20
+PIPE_WAIT = 0.003
+"""Seconds in which the dump program fills a part of the pipe, and never the whole."""
 FIRST_BYTES_WAIT = 15
 """Seconds to wait for the dump program's first rows, which show that it has its snapshot."""
 _TABLE_ERROR = re.compile(r"Error (\d+): (.*) when dumping table `(.*)` at row: \d+")
@@ -141,6 +143,10 @@ class RowReader:
             at = splitter.at
             self._tell(len(block), at)
             started = self._count(at.split(".", 1)[0], started)
+            if len(block) < BLOCK // 2:
+                # The dump program writes a few kilobytes at a time, and to be woken for each costs both of us far more
+                # than to let some more of the pipe fill.
+                time.sleep(PIPE_WAIT)
 
     def _options(self) -> list[str]:
         options = [
