@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 3 --dist worksteal
 BIN := .venv/bin
-PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/profiles/local
+PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/profiles/local hub
 SERVERS := acl attr chromium debootstrap libcap2-bin mariadb-client mariadb-server postgresql postgresql-client
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -29,6 +29,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy tklbam_core $(wildcard plugins/*/tklbam_* plugins/*/*/tklbam_*)
+	cd hub && ../$(BIN)/mypy tklbam_hub
 
 dist: setup
 	for each in . $(PLUGINS); do $(BIN)/python -m build --no-isolation --outdir dist $$each || exit 1; done

@@ -1,0 +1,1 @@
+"""The command tklbam-hub: one module a command."""

@@ -1,0 +1,50 @@
+"""Finding what a command's arguments name, and asking for secrets."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tklbam_hub.accounts.models import Account, ApiKey
+    from tklbam_hub.records.models import BackupRecord
+
+
+def account(name: str) -> Account:
+    from tklbam_hub.accounts.models import Account
+
+    found = Account.objects.filter(username=name).first()
+    if found is None:
+        raise click.ClickException(f"no account {name}: `tklbam-hub user list` shows them")
+    return found
+
+
+def key(number: int) -> ApiKey:
+    from tklbam_hub.accounts.models import ApiKey
+
+    found = ApiKey.objects.filter(pk=number).select_related("account").first()
+    if found is None:
+        raise click.ClickException(f"no key {number}: `tklbam-hub key list` shows them")
+    return found
+
+
+def backup(name: str, number: int) -> BackupRecord:
+    from tklbam_hub.records.models import BackupRecord
+
+    records = BackupRecord.objects.select_related("storage", "account")
+    found = records.filter(account=account(name), number=number).first()
+    if found is None:
+        raise click.ClickException(f"account {name} has no backup {number}")
+    return found
+
+
+def secret_line(prompt: str, *, confirm: bool = False) -> str:
+    """A secret from the terminal, else one line of standard input: never from the command line, where others see it."""
+    if sys.stdin.isatty():
+        return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm))
+    line = sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        raise click.ClickException(f"{prompt}: expected on standard input")
+    return line

@@ -1,0 +1,1 @@
+"""Overdue and failed backups, announced by e-mail and webhook."""

@@ -1,0 +1,1 @@
+"""Where backups go, and the credentials that open one backup and no other."""
