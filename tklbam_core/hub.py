@@ -116,9 +116,9 @@ def hub_backup(context: Context, profile_id: str) -> Iterator[HubStorage]:
     hub = Hub(context)
     registry = context.registry
     record = _own_record(hub, profile_id)
+    _remember(context, record)
     check_address(record.address, context.hub_directories)
     storage = _storage(hub, record)
-    _remember(context, record)
     if hub.reachable and registry.key_is_unsent:
         _send_unsent_key(hub, record)
     if hub.reachable:

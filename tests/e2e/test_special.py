@@ -338,7 +338,8 @@ def test_a_hub_keeps_the_record_and_a_restore_needs_its_id_or_label_alone(
 ) -> None:
     hub = tmp_path / "hub"
     hub.mkdir()
-    folder = install("hub", {"records": {"hub": "hub_plugin:Hub"}}, hub_plugin=HUB)
+    folder = install("hub", {"records": {"files": "hub_plugin:Hub"}}, hub_plugin=HUB)
+    lines = ("disable-plugin tklbam-profiles-hub", f"hub-directory {hub}")
     environment = {"PYTHONPATH": str(folder), "TEST_HUB": str(hub)}
 
     def calls() -> list[str]:
@@ -349,11 +350,15 @@ def test_a_hub_keeps_the_record_and_a_restore_needs_its_id_or_label_alone(
 
     a = small_system(tmp_path / "a", **environment)
     a.write("/srv/text", "A's text\n")
+    conf(a, lines[0])
     assert_clear(a.tklbam("init", "WRONG", "--quiet", status=1), "API key")
     a.tklbam("init", "APIKEY", "--force-profile=empty")
     a.tklbam("passphrase", input="the passphrase\n")
+    assert_clear(a.tklbam("backup", "--quiet", status=1), "does not allow", "hub-directory DIR")
+    assert calls() == ["create 1"], "a Hub may not choose a place on this machine by itself"
+    conf(a, *lines)
     a.tklbam("backup")
-    assert calls() == ["create 1", "mark 1 True", "update", "mark 1 False"]
+    assert calls() == ["mark 1 True", "update", "mark 1 False"]
     assert a.tklbam("status", "--short").out.startswith("TKLBAM:  Backup ID #1, Updated ")
     a.tklbam("backup")
     assert calls() == ["mark 1 True", "update", "mark 1 False"], "the same record goes on"
@@ -361,6 +366,7 @@ def test_a_hub_keeps_the_record_and_a_restore_needs_its_id_or_label_alone(
     assert calls() == ["key"], "the Hub gets the key anew"
 
     b = small_system(tmp_path / "b", **environment)
+    conf(b, *lines)
     b.tklbam("init", "APIKEY", "--force-profile=empty")
     listed = b.tklbam("list").out.splitlines()
     assert listed[0] == "# ID  SKPP  Created     Updated     Size (MB)  Label"
