@@ -10,21 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import __version__
-from .api.errors import TklbamError, UsageError
+from .api.errors import TklbamError
 from .api.files import atomic_write
 from .api.models import DatabaseReport, LifecycleEvent
-from .api.storage import Target
 from .context import Context
+from .copies import Copies, StoredSession, Terms, named, open_copies, store_on_all
 from .databases import dump_databases
 from .delta.profile import Profile
 from .delta.rules import PathRules
 from .delta.write import Changes, write_changes
-from .engine.interface import Engine, Session, WriteRequest, WriteResult
+from .engine.interface import Engine, WriteRequest
 from .extract import write_extract
-from .extras import BackupConf, footprint, make_extras, settle_times
+from .extras import BackupConf, extras_digest, footprint, make_extras, settle_times
 from .hooks import find_hooks, skip_variables
 from .lifecycle import Lifecycle
-from .ready import ready_for_session
 from .schedule import Interval
 from .scratch import scratch_directory
 from .system import dpkg
@@ -63,19 +62,6 @@ class BackupOrder:
     run_hooks: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSession:
-    """What became of one target. `chain_length` counts the sessions of the chain this one belongs to."""
-
-    address: str
-    result: WriteResult
-    verified: bool
-    problems: tuple[str, ...] = ()
-    chain_started: datetime | None = None
-    chain_length: int = 0
-    pruned: tuple[Session, ...] = ()
-
-
 @dataclass(slots=True, kw_only=True)
 class BackupSummary:
     """What a backup did. `missing` names what could not be read or stored: with any, the backup is incomplete.
@@ -93,6 +79,7 @@ class BackupSummary:
     databases: list[DatabaseReport] = field(default_factory=list)
     stored: list[StoredSession] = field(default_factory=list)
     failed: dict[str, TklbamError] = field(default_factory=dict)
+    extras_digest: str = ""
     missing: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -112,7 +99,7 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
     lifecycle = begin(order, profile, context)
     with lifecycle.reporting_failure():
         lifecycle.at("pre")  # which may be what mounts the target
-        targets = open_targets(order, context)
+        copies = open_targets(order, context)
         with (
             make_extras(context.host, order.extras_dir, keep=order.simulate) as extras,
             scratch_directory() as scratch,
@@ -121,7 +108,7 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
             conf = first_conf(order, profile, context)
             conf.write(extras)
             overlay = scratch / "overlay"
-            changes = find_changes(order, profile, targets, context, extras, overlay, summary)
+            changes = find_changes(order, profile, copies.targets, context, extras, overlay, summary)
             if not order.skip_files:
                 save_for_backup(context.host, extras / "etc")
             if not order.skip_packages:
@@ -134,31 +121,20 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
             if order.extract is not None:
                 write_extract(context.host.root, overlay, extras, order.extract)
             elif not order.simulate:
-                store(order, secret, targets, context, engine, extras, overlay, summary)
+                store(order, secret, copies, context, engine, extras, overlay, summary)
         summary.seconds = time.monotonic() - began
         lifecycle.at("post", outcome=summary.outcome)
     return summary
 
 
-def open_targets(order: BackupOrder, context: Context) -> list[Target]:
-    """The targets. Raises the first one's error, before any work is done, when none of them can be written."""
-    targets = [context.target(address, order.credentials, order.renew) for address in order.addresses]
-    if order.simulate or order.extract is not None:
-        return targets
-    if not targets:
-        raise UsageError(
-            "there is nowhere to store the backup",
-            "Give --address URL, or put an `address URL` line into the configuration.",
-        )
-    failures = []
-    for target in targets:
-        try:
-            target.check(write=True)
-        except TklbamError as error:
-            failures.append(error)
-    if len(failures) == len(targets):
-        raise failures[0]
-    return targets
+def open_targets(order: BackupOrder, context: Context) -> Copies:
+    """The targets. Raises the error, before any work is done, when none of them can be written."""
+    return open_copies(
+        order.addresses,
+        lambda address: context.target(address, order.credentials, order.renew),
+        context,
+        write=not order.simulate and order.extract is None,
+    )
 
 
 def begin(order: BackupOrder, profile: Profile, context: Context) -> Lifecycle:
@@ -290,77 +266,49 @@ def count_footprint(changes: Changes, extras: Path, context: Context, summary: B
 def store(
     order: BackupOrder,
     secret: str,
-    targets: Sequence[Target],
+    copies: Copies,
     context: Context,
     engine: Engine,
     extras: Path,
     overlay: Path,
     summary: BackupSummary,
 ) -> None:
-    """Stores one session on every target; raises the first target's error when none took it."""
+    """Stores one session on every target; raises the error when none took it."""
     index = settle_times(extras, context.registry.extras_index(context.warn))
-    for target in targets:
-        try:
-            stored = store_on(order, secret, target, context, engine, extras, overlay, summary)
-        except TklbamError as error:
-            summary.failed[target.address] = error
-            continue
-        context.registry.write_extras_index(index)
-        summary.stored.append(stored)
-        if not stored.verified:
-            summary.missing.append(f"{target.address}: the session was stored, but its verification failed")
-    if not summary.stored:
-        raise next(iter(summary.failed.values()))
-    summary.missing += [f"{address}: {error.what}" for address, error in summary.failed.items()]
+    # Before the first target gets any of it: a time that was given is never given to other content again.
+    context.registry.write_extras_index(index)
+    summary.extras_digest = extras_digest(index)
 
+    def stored(session: StoredSession) -> None:
+        result = session.result
+        summary.stored.append(session)
+        summary.missing += [text for text in result.unread if text not in summary.missing]
+        if result.vanished:
+            context.note(f"{len(result.vanished)} files were gone before they could be stored")
+        if not session.verified:
+            summary.missing.append(f"{session.address}: the session was stored, but its verification failed")
 
-def store_on(
-    order: BackupOrder,
-    secret: str,
-    target: Target,
-    context: Context,
-    engine: Engine,
-    extras: Path,
-    overlay: Path,
-    summary: BackupSummary,
-) -> StoredSession:
-    full = ready_for_session(target, secret, order.full_backup, engine, context)
-    result = engine.write(
-        target,
+    summary.failed = copies.failed
+    store_on_all(
+        copies,
+        Terms(secret=secret, full_backup=order.full_backup, keep_full=order.keep_full),
         WriteRequest(
             source=context.host.root,
             extras=extras,
             file_list=overlay,
-            full=full,
+            full=False,
             secret=secret,
             volume_size=order.volume_size,
             uploads=order.uploads,
             progress=context.progress,
             total_bytes=summary.size,
         ),
+        engine,
+        context,
+        stored,
+        lambda text: warn(summary, context, text),
     )
-    for warning in result.warnings:
-        warn(summary, context, warning)
-    summary.missing += [text for text in result.unread if text not in summary.missing]
-    if result.vanished:
-        context.note(f"{len(result.vanished)} files were gone before they could be stored")
-    verification = engine.verify(target, result.session, secret)
-    for problem in verification.problems:
-        warn(summary, context, f"{target.address}: {problem}")
-    pruned: Sequence[Session] = ()
-    # Only a new full session that was verified may take an older chain's place.
-    if order.keep_full and verification.ok and result.session.kind == "full":
-        pruned = engine.prune(target, order.keep_full)
-    chains = engine.chains(target)
-    return StoredSession(
-        address=target.address,
-        result=result,
-        verified=verification.ok,
-        problems=verification.problems,
-        chain_started=chains[-1].sessions[0].time if chains else None,
-        chain_length=len(chains[-1].sessions) if chains else 0,
-        pruned=tuple(pruned),
-    )
+    summary.missing += [named(address, error) for address, error in summary.failed.items()]
 
 
 def warn(summary: BackupSummary, context: Context, text: str) -> None:

@@ -111,7 +111,9 @@ class FileSet:
                 found.append(f"{file.name} is empty")
         for file in self.files:
             noted = (sizes or {}).get(file.name)
-            if noted is not None and noted != file.size and file.size:
+            if noted == 0 and file is self.manifest:
+                found.append("it was never finished")
+            elif noted is not None and noted != file.size and file.size:
                 found.append(f"{file.name} has {file.size} bytes where {noted} were stored")
         return found
 

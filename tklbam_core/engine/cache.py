@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..api.errors import LockedError
@@ -21,6 +21,8 @@ from .archive import FileSet, SessionKey, parse_name
 from .manifest import Manifest, parse_manifest
 
 LOCK = "lockfile"
+VOID = 0
+"""Noted as the size of a manifest whose session was never good."""
 
 
 class Cache:
@@ -82,7 +84,7 @@ class Cache:
 
     def put_manifest(self, file: StoredFile, text: bytes) -> None:
         """Keeps a manifest fetched from the target under the name duplicity looks for."""
-        with atomic_write(self.directory / file.name.removesuffix(".gpg").removesuffix(".gz")) as out:
+        with atomic_write(self.directory / _local_name(file)) as out:
             out.write(text)
 
     def keep_only(self, sets: Iterable[FileSet]) -> list[str]:
@@ -121,16 +123,55 @@ class Cache:
         with atomic_write(self._sizes) as out:
             out.write(json.dumps(dict(sorted(sizes.items())), indent=0).encode())
 
-    def fill_for_restore(self, sets: Iterable[FileSet], known: Cache) -> None:
+    def note_void(self, found: FileSet) -> None:
+        """Notes that a session was never good: for a target from which nothing can be removed."""
+        if found.manifest is not None:
+            self.note_sizes({**self.sizes(), found.manifest.name: VOID})
+
+    def holds(self, sets: Iterable[FileSet]) -> bool:
+        """Whether manifest and signatures of all these sessions are here, so that an increment needs none fetched."""
+        names = set(self._names())
+        return all(
+            found.signatures is not None
+            and _local_name(found.signatures) in names
+            and self.manifest(found.key) is not None
+            for found in sets
+        )
+
+    @contextlib.contextmanager
+    def shadows(self, sets: Iterable[FileSet]) -> Iterator[None]:
+        """For the block, an empty file stands for each manifest and signature of these sessions that is not here, so
+        that duplicity does not try to fetch and decrypt what may be half a file."""
+        made = []
+        for file in (file for found in sets for file in (found.manifest, found.signatures) if file is not None):
+            place = self.directory / _local_name(file)
+            if not place.exists():
+                place.write_bytes(b"")
+                made.append(place)
+        try:
+            yield
+        finally:
+            for place in made:
+                place.unlink(missing_ok=True)
+
+    def fill_for_restore(self, sets: Iterable[FileSet], others: Iterable[FileSet], known: Cache) -> None:
         """Fills this cache, a new one, for a restore: the manifests that `known` has, and an empty file for each of
-        the signatures, which a restore needs by name only, so that they are not downloaded."""
+        the signatures, which a restore needs by name only, so that they are not downloaded. Of the `others`, which
+        are not whole, nothing is needed."""
+        for file in (file for each in others for file in (each.manifest, each.signatures) if file is not None):
+            (self.directory / _local_name(file)).write_bytes(b"")
         for found in sets:
             text = known.manifest_text(found.key)
             if text is not None:
                 (self.directory / text[0]).write_bytes(text[1])
             if found.signatures is not None:
-                stem = found.signatures.name.removesuffix(".gpg").removesuffix(".gz")
-                (self.directory / f"{stem}.gz").write_bytes(b"")
+                (self.directory / _local_name(found.signatures)).write_bytes(b"")
+
+
+def _local_name(file: StoredFile) -> str:
+    """The name that a manifest or signature file of the target has in duplicity's cache."""
+    stem = file.name.removesuffix(".gpg").removesuffix(".gz")
+    return f"{stem}.gz" if stem.endswith(".sigtar") else stem
 
 
 def _is_plain(name: str) -> bool:

@@ -35,6 +35,12 @@ class Program:
     def uploads_in_parallel(self) -> bool:
         return self.version >= (3,)
 
+    @property
+    def goes_by_its_cache(self) -> bool:
+        """Whether it can be told to believe its cache and not look at the target. Before that it deletes nothing of
+        its own accord; those that can do delete a last session that is not whole."""
+        return self.version >= (3, 1)
+
 
 def find_program(given: Path | None = None) -> Program:
     """The given duplicity, else the one beside this Python, else the one on PATH. Raises EngineError."""
@@ -108,8 +114,11 @@ class CommandLine:
             *self.address.options,
         ]
 
-    def backup(self, *, full: bool, source: Path, file_list: Path, now: int | None, uploads: int) -> list[str]:
-        """Stores the paths of `file_list` (see `filelist`). `now` is the session's time where the clock won't do."""
+    def backup(
+        self, *, full: bool, source: Path, file_list: Path, now: int | None, uploads: int, blind: bool
+    ) -> list[str]:
+        """Stores the paths of `file_list` (see `filelist`). `now` is the session's time where the clock won't do;
+        a `blind` run goes by the cache and does not look at what is on the target."""
         if self.program.reads_lists:
             selection = ["--null-separator", "--files-from", str(file_list)]
         else:
@@ -119,6 +128,7 @@ class CommandLine:
             *(str(self.program.path), "full" if full else "incremental"),
             *self._common(),
             *("--allow-source-mismatch", "--no-files-changed", *parallel),
+            *(("--no-check-remote",) if blind else ()),
             *(("--current-time", str(now)) if now is not None else ()),
             *selection,
             str(source),

@@ -6,10 +6,11 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..api.errors import CommandError, EngineError, UnsafePathError
+from ..api.models import EngineAddress
 from ..api.process import start
 from ..api.progress import Progress, ProgressEvent
 from ..api.storage import Target
@@ -19,6 +20,8 @@ from .failures import MISMATCHED_HASH, Failure
 from .program import CommandLine, Program
 from .workspace import Workspace
 
+FILES = "{files}"
+"""In an address's options and environment: the directory with its files."""
 OFTEN = 0.2
 """Seconds between two progress events."""
 
@@ -44,7 +47,7 @@ def run_duplicity(
 
     Raises EngineError or UnsafePathError where it could not be started as it must be.
     """
-    address = job.target.engine()
+    address = _with_files(job.target.engine(), job.workspace)
     account = events.Account()
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb"):
@@ -95,6 +98,23 @@ def run_duplicity(
         finally:
             if writing >= 0:
                 os.close(writing)
+
+
+def _with_files(address: EngineAddress, workspace: Workspace) -> EngineAddress:
+    """The address with its files written, 0600, into a directory of the workspace, and `{files}` replaced by it."""
+    place = workspace.path / "target"
+    place.mkdir(mode=0o700, exist_ok=True)
+    for name, content in address.files.items():
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise EngineError(f"{name!r} is not a name for a target's file", "Report this to the plugin's author.")
+        descriptor = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+    return replace(
+        address,
+        options=tuple(option.replace(FILES, str(place)) for option in address.options),
+        environment={name: value.replace(FILES, str(place)) for name, value in address.environment.items()},
+    )
 
 
 def _patience(account: events.Account) -> float | None:

@@ -41,6 +41,13 @@ class Survey:
         return None if after else chains[-1]
 
     @property
+    def misleading(self) -> bool:
+        """Whether duplicity would take one of the leftovers for the newest chain's end: a full one, or signatures."""
+        last = max((each.key.end for each in self.complete), default=None)
+        stuck = [each for each in self.leftovers if last is None or each.key.end > last]
+        return any(each.key.start is None or each.signatures or each.manifest for each in stuck)
+
+    @property
     def newest(self) -> SessionKey | None:
         """The latest session of any state."""
         return max(self.sets, key=lambda key: key.end, default=None)
@@ -122,6 +129,8 @@ def read_manifests(target: Target, found: Survey, cache: Cache, secret: str, pla
         each = found.sets[key]
         found.complete = [other for other in found.complete if other.key != key]
         found.damaged.pop(key, None)
+        if target.keeps_everything:
+            cache.note_void(each)
         if key == tail and each.manifest is not None and each.manifest.name not in sizes:
             if each not in found.leftovers:
                 found.leftovers.append(each)
