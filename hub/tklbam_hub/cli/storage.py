@@ -43,16 +43,12 @@ def add(
     """Add a place NAME at ADDRESS: file:///srv/backups, sftp://host/backups, s3://bucket/prefix."""
     django_setup.open_database()
     from django.core.exceptions import ValidationError
-    from django.db import transaction
 
-    from tklbam_hub.audit.log import OPERATOR, record
+    from tklbam_hub.audit.log import OPERATOR
+    from tklbam_hub.storage import service
     from tklbam_hub.storage.models import Storage
-    from tklbam_hub.storage.places import BadAddress, check_address
+    from tklbam_hub.storage.places import BadAddress
 
-    try:
-        check_address(address)
-    except BadAddress as error:
-        raise click.ClickException(str(error)) from None
     owner = lookup.account(account) if account else None
     if Storage.objects.filter(name=name, account=owner).exists():
         raise click.ClickException(f"there is a storage {name} already")
@@ -60,7 +56,6 @@ def add(
         name=name,
         address=address,
         account=owner,
-        kind=Storage.Kind.S3 if address.startswith("s3") else Storage.Kind.PATH,
         access_key=access_key,
         secret_key=lookup.secret_line("Secret key") if access_key else "",
         account_wide=not no_account_wide,
@@ -68,14 +63,11 @@ def add(
         **rest,
     )
     try:
-        made.full_clean()
+        service.add(made, OPERATOR)
+    except BadAddress as error:
+        raise click.ClickException(str(error)) from None
     except ValidationError as error:
         raise click.ClickException(" ".join(error.messages)) from None
-    with transaction.atomic():
-        if made.is_default:
-            Storage.objects.filter(account=owner).update(is_default=False)
-        made.save()
-        record(OPERATOR, "storage.create", account=owner, subject=name, detail=address)
     click.echo(f"storage {name}")
 
 

@@ -22,12 +22,11 @@ def user() -> None:
 def add(name: str, email: str, admin: bool, no_password: bool, max_backups: int | None, max_gb: float | None) -> None:
     """Make an account NAME. The password is asked for, or read as one line from standard input."""
     django_setup.open_database()
-    from django.contrib.auth.password_validation import validate_password
     from django.core.exceptions import ValidationError
-    from django.db import transaction
 
+    from tklbam_hub.accounts import service
     from tklbam_hub.accounts.models import Account
-    from tklbam_hub.audit.log import OPERATOR, record
+    from tklbam_hub.audit.log import OPERATOR
 
     account = Account(
         username=name,
@@ -38,18 +37,9 @@ def add(name: str, email: str, admin: bool, no_password: bool, max_backups: int 
         max_bytes=None if max_gb is None else int(max_gb * 10**9),
     )
     try:
-        account.full_clean(exclude=["password"])
-        if no_password:
-            account.set_unusable_password()
-        else:
-            password = lookup.secret_line("Password", confirm=True)
-            validate_password(password, account)
-            account.set_password(password)
+        service.create(account, None if no_password else lookup.secret_line("Password", confirm=True), OPERATOR)
     except ValidationError as error:
         raise click.ClickException(" ".join(error.messages)) from None
-    with transaction.atomic():
-        account.save()
-        record(OPERATOR, "account.create", account=account, subject=name)
     click.echo(f"account {name}")
 
 
@@ -79,22 +69,16 @@ def list_() -> None:
 def password(name: str) -> None:
     """Set the password of NAME: asked for, or read as one line from standard input."""
     django_setup.open_database()
-    from django.contrib.auth.password_validation import validate_password
     from django.core.exceptions import ValidationError
-    from django.db import transaction
 
-    from tklbam_hub.audit.log import OPERATOR, record
+    from tklbam_hub.accounts import service
+    from tklbam_hub.audit.log import OPERATOR
 
     account = lookup.account(name)
-    text = lookup.secret_line("Password", confirm=True)
     try:
-        validate_password(text, account)
+        service.set_password(account, lookup.secret_line("Password", confirm=True), OPERATOR)
     except ValidationError as error:
         raise click.ClickException(" ".join(error.messages)) from None
-    with transaction.atomic():
-        account.set_password(text)
-        account.save(update_fields=["password"])
-        record(OPERATOR, "account.password", account=account, subject=name)
 
 
 @user.command("set")

@@ -23,12 +23,16 @@ class NoCredentials(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What credentials are for: the backups at `addresses`, or all of the account's with `whole_account`."""
+    """What credentials are for: the backups at `addresses`, or all of the account's with `whole_account`.
+
+    Without `writes` they can only be read.
+    """
 
     account_id: int
     name: str
     addresses: Sequence[str] = ()
     whole_account: bool = False
+    writes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,9 @@ def temporary(storage: Storage, scope: Scope) -> Issued:
     if not scope.whole_account and len(scope.addresses) > MOST_PREFIXES:
         raise NoCredentials("too many backups for one policy: say for which backup (backup_id)")
     text = (
-        policy.for_account(storage, scope.account_id)
+        policy.for_account(storage, scope.account_id, writes=scope.writes)
         if scope.whole_account
-        else policy.for_addresses(storage, scope.addresses)
+        else policy.for_addresses(storage, scope.addresses, writes=scope.writes)
     )
     client, failures = _sts(storage)
     try:

@@ -13,20 +13,20 @@ WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts
 DELETE = ("s3:DeleteObject",)
 
 
-def for_addresses(storage: Storage, addresses: Sequence[str]) -> str:
+def for_addresses(storage: Storage, addresses: Sequence[str], *, writes: bool = True) -> str:
     """Opens the backups at these addresses. JSON."""
-    return _policy(storage, [f"{bucket_of(address).prefix}/" for address in addresses])
+    return _policy(storage, [f"{bucket_of(address).prefix}/" for address in addresses], writes)
 
 
-def for_account(storage: Storage, account_id: int) -> str:
+def for_account(storage: Storage, account_id: int, *, writes: bool = True) -> str:
     """Opens all backups of an account in this storage, those to come as well. JSON."""
     base = bucket_of(storage.address).prefix
-    return _policy(storage, [f"{base}/{account_prefix(account_id)}".lstrip("/")])
+    return _policy(storage, [f"{base}/{account_prefix(account_id)}".lstrip("/")], writes)
 
 
-def _policy(storage: Storage, prefixes: Sequence[str]) -> str:
+def _policy(storage: Storage, prefixes: Sequence[str], writes: bool) -> str:
     bucket = f"arn:{partition(storage.region)}:s3:::{bucket_of(storage.address).name}"
-    actions = [*READ, *WRITE, *(DELETE if storage.may_delete else ())]
+    actions = [*READ, *(WRITE if writes else ()), *(DELETE if writes and storage.may_delete else ())]
     # A listing may name the prefix with or without the slash at its end.
     listed = [pattern for prefix in prefixes for pattern in (prefix.rstrip("/"), f"{prefix}*") if pattern]
     policy = {
