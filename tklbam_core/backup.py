@@ -13,6 +13,7 @@ from . import __version__
 from .api.errors import TklbamError
 from .api.files import atomic_write
 from .api.models import DatabaseReport, LifecycleEvent
+from .api.storage import Target
 from .context import Context
 from .copies import Copies, StoredSession, Terms, named, open_copies, store_on_all
 from .databases import dump_databases

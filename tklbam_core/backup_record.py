@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from .backup import BackupOrder, BackupSummary, StoredSession
+from .api.errors import TklbamError
+from .backup import BackupOrder, BackupSummary
+from .conf_values import without_password
+from .copies import NothingStoredError, StoredSession
 from .registry import Registry
 from .sessions import DatabaseNote, SessionRecord
+
+MOST_VANISHED = 1000
+"""Paths that were gone before they could be stored, as many as are kept."""
 
 
 def record_backup(registry: Registry, summary: BackupSummary, backup_id: str = "") -> None:
@@ -34,6 +40,7 @@ def record_backup(registry: Registry, summary: BackupSummary, backup_id: str = "
             ),
             profile_id=summary.profile_id,
             backup_id=backup_id,
+            extras_digest=summary.extras_digest,
         )
         if address in stored:
             record = _with_session(record, stored[address], summary)
@@ -42,19 +49,31 @@ def record_backup(registry: Registry, summary: BackupSummary, backup_id: str = "
         registry.sessions.add(record)
 
 
-def record_failure(registry: Registry, order: BackupOrder, started: datetime, error: str, profile_id: str = "") -> None:
+def record_failure(
+    registry: Registry, order: BackupOrder, started: datetime, error: Exception, profile_id: str = ""
+) -> None:
     """Keeps that a backup failed before any target got anything."""
-    for address in order.addresses:
+    own = error.failed if isinstance(error, NothingStoredError) else {}
+    for address in dict.fromkeys(map(without_password, order.addresses)):
         registry.sessions.add(
             SessionRecord(
                 started=started,
                 ended=datetime.now(UTC),
                 address=address,
                 outcome="failed",
-                error=error,
+                error=what_happened(own.get(address, error)),
                 profile_id=profile_id,
             )
         )
+
+
+def what_happened(error: Exception) -> str:
+    """An error of any kind in a line."""
+    if isinstance(error, TklbamError):
+        return error.what
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}"
 
 
 def _with_session(record: SessionRecord, stored: StoredSession, summary: BackupSummary) -> SessionRecord:
@@ -71,6 +90,9 @@ def _with_session(record: SessionRecord, stored: StoredSession, summary: BackupS
         new_files=result.new_files,
         changed_files=result.changed_files,
         deleted_files=result.deleted_files,
+        vanished=result.vanished[:MOST_VANISHED],
+        target_size=stored.target_size,
+        target_free=stored.target_free,
         verified=stored.verified,
         verification_problems=stored.problems,
     )

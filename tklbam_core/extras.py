@@ -23,6 +23,9 @@ V1_ENGINES = {"myfs": "tklbam-mysql", "pgfs": "tklbam-postgres"}
 ExtrasIndex = dict[str, tuple[str, int]]
 """Path within the extras → (SHA-256 of its content, mtime in whole seconds)."""
 
+NEWEST = "."
+"""In an index: with the latest mtime that any file was ever given, and no digest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupConf:
@@ -130,11 +133,14 @@ def _clear(place: Path) -> None:
 def settle_times(extras: Path, known: ExtrasIndex) -> ExtrasIndex:
     """Gives every file of the extras whose content is as it was the mtime it had, so that its delta is nothing.
 
-    A file with other content gets a later mtime than it had, even when the clock stands still or runs backwards:
-    size and mtime are all that the archive engine looks at. Returns the index to remember. Directories get a fixed
-    time: they hold nothing that changes.
+    A file with other content gets a later mtime than it ever had, even when the clock stands still or runs backwards:
+    size and mtime are all that the archive engine looks at, and a target that missed some sessions compares with an
+    older one. So the index, which is returned, is to be remembered before any target gets these files, and keeps under
+    `NEWEST` the latest time that was given to any file. Directories get a fixed time: they hold nothing that changes.
     """
     settled: ExtrasIndex = {}
+    newest = max((mtime for _, mtime in known.values()), default=0)
+    given = newest
     for path in sorted(extras.rglob("*"), reverse=True):
         name = os.fsencode(path.relative_to(extras)).decode("utf-8", "surrogateescape")
         if path.is_symlink():
@@ -146,14 +152,35 @@ def settle_times(extras: Path, known: ExtrasIndex) -> ExtrasIndex:
             continue
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        mtime = int(path.stat().st_mtime)
-        if name in known:
-            old_digest, old_mtime = known[name]
-            mtime = old_mtime if old_digest == digest else max(mtime, old_mtime + 1)
+        old_digest, old_mtime = known.get(name, ("", 0))
+        mtime = old_mtime if old_digest == digest else max(int(path.stat().st_mtime), newest + 1)
         os.utime(path, (mtime, mtime))
         settled[name] = (digest, mtime)
+        given = max(given, mtime)
     os.utime(extras, (0, 0))
+    settled[NEWEST] = ("0" * 64, given)
     return settled
+
+
+def extras_digest(index: ExtrasIndex) -> str:
+    """What a session record keeps of the extras' content (docs/formats/session-record.md): SHA-256, hexadecimal."""
+    whole = hashlib.sha256()
+    for name in sorted(set(index) - {NEWEST}):
+        plain = name.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+        whole.update(f"{index[name][0]}\t{plain}\n".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()
+
+
+def content_of(extras: Path) -> ExtrasIndex:
+    """The index of extras as they lie there, with the times they have."""
+    index: ExtrasIndex = {}
+    for path in extras.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            name = os.fsencode(path.relative_to(extras)).decode("utf-8", "surrogateescape")
+            index[name] = (digest, int(path.stat().st_mtime))
+    return index
 
 
 def footprint(extras: Path) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from .api.errors import UsageError
 from .api.storage import Target
 from .context import Context
-from .engine.interface import Engine, WriteRequest, WriteResult
+from .copies import verified
+from .engine.interface import Engine, Verification, WriteRequest, WriteResult
 from .ready import ready_for_session
 from .restore_source import Source
 from .schedule import Interval
@@ -17,8 +18,11 @@ from .scratch import scratch_directory
 
 def upload(
     directory: Path, target: Target, secret: str, every: Interval, context: Context, engine: Engine, volume_size: int
-) -> WriteResult:
-    """Stores everything below `directory`, as a full session or an increment. The caller holds the lock."""
+) -> tuple[WriteResult, Verification]:
+    """Stores everything below `directory`, as a full session or an increment, and checks that it is all there.
+
+    The caller holds the lock.
+    """
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", "Name the directory whose content is to be stored.")
     full = ready_for_session(target, secret, every, engine, context)
@@ -27,7 +31,7 @@ def upload(
         with listed.open("wb") as file:
             for name in _below(bytes(directory)):
                 file.write(name + b"\0")
-        return engine.write(
+        result = engine.write(
             target,
             WriteRequest(
                 source=directory,
@@ -39,6 +43,7 @@ def upload(
                 progress=context.progress,
             ),
         )
+    return result, verified(target, result.session, secret, engine)
 
 
 def download(source: Source, destination: Path) -> None:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from .api.storage import Target
 from .context import Context
 from .engine.interface import Engine
+from .placement import refuse_unmounted, remember_place
 from .schedule import Interval, full_is_due
+
+
+def prove_target(target: Target, context: Context, *, write: bool) -> None:
+    """Proves that the target is there, readable and, with `write`, writable, and that its disk is mounted.
+
+    Raises TargetError.
+    """
+    refuse_unmounted(target, context)
+    target.check(write=write)
+    if write:
+        remember_place(target, context)
 
 
 def ready_for_session(target: Target, secret: str, every: Interval, engine: Engine, context: Context) -> bool:
@@ -13,7 +25,7 @@ def ready_for_session(target: Target, secret: str, every: Interval, engine: Engi
 
     `every` is the age at which a chain is followed by a new full session. Raises TargetError, EngineError.
     """
-    target.check(write=True)
+    prove_target(target, context, write=True)
     for line in engine.prepare(target, secret):
         context.note(line)
     chains = engine.chains(target)

@@ -209,8 +209,9 @@ def undo_failed_restore(context: Context) -> None:
     remedy = f"What was saved is in {context.host.rollback_dir}; run `tklbam restore-rollback`: it goes on from here."
     try:
         undone = run_rollback(context)
-    except TklbamError as error:
-        raise TklbamError(f"the restore failed and could not be undone: {error.what}", remedy) from error
+    except Exception as error:
+        what = error.what if isinstance(error, TklbamError) else str(error) or type(error).__name__
+        raise TklbamError(f"the restore failed and could not be undone: {what}", remedy) from error
     if undone.missing:
         raise TklbamError("the restore failed and was not undone in full: " + "; ".join(undone.missing), remedy)
 

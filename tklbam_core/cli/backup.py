@@ -16,7 +16,8 @@ from ..host import Host
 from .common import Output, common_options, complete_path, count, human_duration, human_size, moment
 
 if TYPE_CHECKING:
-    from ..backup import BackupOrder, BackupSummary, StoredSession
+    from ..backup import BackupOrder, BackupSummary
+    from ..copies import StoredSession
     from .setup import Run
 
 PATH = click.Path(path_type=Path)
@@ -131,12 +132,15 @@ def command(host: Host, output: Output, **options: Any) -> int:
                 if stores:
                     run.registry.write_backup_resume({"started": started.isoformat(), "addresses": order.addresses})
                 summary = run_backup(order, profile, secret, run.context, run.engine)
-        except TklbamError as error:
+        except Exception as error:
+            # A mistyped address is no target that has failed.
+            if stores and not (isinstance(error, UsageError | PluginError) and len(order.addresses) < 2):
+                try:
+                    record_failure(run.registry, order, started, error, profile_id)
+                except TklbamError as unrecorded:  # the failure itself is what must be told
+                    output.warn(f"the failure is not recorded: {unrecorded.what}")
             if stores:
-                # A mistyped address is no target that has failed.
-                if not isinstance(error, UsageError | PluginError):
-                    record_failure(run.registry, order, started, error.what, profile_id)
-                run.registry.forget_backup_resume()
+                forget_run(run, output)
             raise
         if stores:
             hub = run.registry.hub_backup
@@ -144,6 +148,14 @@ def command(host: Host, output: Output, **options: Any) -> int:
             run.registry.forget_backup_resume()
         show(summary, order, output)
     return 3 if summary.missing else 0
+
+
+def forget_run(run: Run, output: Output) -> None:
+    """The run has ended, if badly: `status` does not call it interrupted."""
+    try:
+        run.registry.forget_backup_resume()
+    except TklbamError as error:
+        output.warn(error.what)
 
 
 @contextmanager
@@ -168,29 +180,29 @@ def store_raw(run: Run, directory: Path, secret: str, output: Output) -> int:
     if len(run.config.addresses) != 1:
         raise UsageError("--raw-upload needs one address", "Give --address URL.")
     config = run.config
-    result = upload(
-        directory,
-        run.context.target(config.addresses[0]),
-        secret,
-        config.full_backup,
-        run.context,
-        run.engine,
-        config.volsize,
+    target = run.context.target(config.addresses[0])
+    result, verification = upload(
+        directory, target, secret, config.full_backup, run.context, run.engine, config.volsize
     )
-    for warning in result.warnings:
+    for warning in (*result.warnings, *(f"not stored: {text}" for text in result.unread)):
         output.warn(warning)
+    for problem in verification.problems:
+        output.warn(f"{target.address}: {problem}")
     size, volumes = human_size(result.session.size), count(result.session.volumes, "volume")
-    output.note(f"Stored {directory} as it is: {size} in {volumes}.")
-    return 3 if result.warnings else 0
+    there = "; every volume is there" if verification.ok else ", but its verification failed"
+    output.note(f"Stored {directory} as it is: {size} in {volumes}{there}.")
+    return 3 if result.unread or not verification.ok else 0
 
 
 def show(summary: BackupSummary, order: BackupOrder, output: Output) -> None:
     if output.as_json:
         output.json(as_json(summary))
         return
-    targets = {f"{address}: {error.what}": error.what for address, error in summary.failed.items()}
+    from ..copies import named
+
+    targets = {named(address, error) for address, error in summary.failed.items()}
     for missing in summary.missing:
-        output.warn(f"not stored: {targets[missing]}" if missing in targets else f"not in the backup: {missing}")
+        output.warn(f"{'not stored' if missing in targets else 'not in the backup'}: {missing}")
     output.note(f"  changes    {changes(summary)}")
     for report in summary.databases:
         names = ", ".join(database.name for database in report.databases)
@@ -258,9 +270,12 @@ def as_json(summary: BackupSummary) -> dict[str, Any]:
                 "volumes": stored.result.session.volumes,
                 "verified": stored.verified,
                 "chain_length": stored.chain_length,
+                "target_size": stored.target_size,
+                "target_free": stored.target_free,
             }
             for stored in summary.stored
         ],
+        "failed": {address: error.what for address, error in summary.failed.items()},
         "missing": summary.missing,
         "warnings": summary.warnings,
     }

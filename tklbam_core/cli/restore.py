@@ -100,6 +100,7 @@ def command(host: Host, output: Output, **options: Any) -> int:
 def find_source(run: Run, options: dict[str, Any]) -> Source:
     """Raises UsageError when nothing names a backup."""
     from ..hub import find_backup
+    from ..placement import refuse_unmounted
     from ..restore_source import ArchiveSource, ExtractSource
 
     named, address = options["backup"], options["address"]
@@ -119,6 +120,7 @@ def find_source(run: Run, options: dict[str, Any]) -> Source:
     if not address:
         raise UsageError("no backup is named", "Give --address URL, the directory of an extract, or a Hub's backup id.")
     target = run.context.target(address, credentials, renew)
+    refuse_unmounted(target, run.context)
     return ArchiveSource(
         engine=run.engine,
         target=target,
