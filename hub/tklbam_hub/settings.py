@@ -140,6 +140,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "tklbam_hub": {"level": "INFO"},
+        # Clients get their errors by name; what is wrong with the Hub itself is logged as an error.
+        "django.request": {"level": "ERROR"},
         # Scanners ask for other hosts' names all day.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
