@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 3 --dist worksteal
 BIN := .venv/bin
-PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/profiles/local hub
+PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/storage/s3 plugins/profiles/local plugins/profiles/hub hub
 SERVERS := acl attr chromium debootstrap libcap2-bin mariadb-client mariadb-server postgresql postgresql-client
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

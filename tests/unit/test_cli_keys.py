@@ -78,7 +78,7 @@ def profiles(install: Install, root: Path) -> None:
     """A profile source of our own, the installed ones out of its way."""
     install("test-profiles", {"profiles": {"test": "test_profiles"}}, test_profiles=PROFILES)
     (root / "etc/tklbam").mkdir()
-    (root / "etc/tklbam/conf").write_text("disable-plugin tklbam-profiles-local\n")
+    (root / "etc/tklbam/conf").write_text("disable-plugin tklbam-profiles-local\ndisable-plugin tklbam-profiles-hub\n")
 
 
 @pytest.fixture
@@ -190,7 +190,8 @@ def test_no_profile_to_be_had_makes_nothing_and_says_what_to_do(tklbam: Tklbam, 
     done = tklbam("init", "--solo", "--force-profile=nowhere")
     assert done.status == 1
     assert "no profile 'nowhere' was found (asked: test)" in done.err
-    (root / "etc/tklbam/conf").write_text("disable-plugin tklbam-profiles-local\ndisable-plugin test-profiles\n")
+    with open(root / "etc/tklbam/conf", "a") as file:
+        file.write("disable-plugin test-profiles\n")
     done = tklbam("init", "--solo")
     assert done.status == 1
     assert "Install tklbam-profiles-local" in done.err
@@ -218,7 +219,8 @@ def test_bad_answer_of_a_profile_plugin_leaves_the_old_profile(
         f"def tklbam_profile_find(request):\n    return {answer}\n"
     )
     install("bad-profiles", {"profiles": {"bad": "bad_profiles"}}, bad_profiles=source)
-    (root / "etc/tklbam/conf").write_text("disable-plugin tklbam-profiles-local\ndisable-plugin test-profiles\n")
+    with open(root / "etc/tklbam/conf", "a") as file:
+        file.write("disable-plugin test-profiles\n")
     done = tklbam("init", "--force")
     assert done.status == 1, done
     assert done.err.startswith("error: ")

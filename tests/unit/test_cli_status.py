@@ -301,8 +301,11 @@ def test_stsagent_refuses_lasting_credentials(tklbam: Tklbam, install: Install, 
 
 @pytest.mark.parametrize("command", [["list"], ["internal", "stsagent"]])
 def test_without_hub_plugin_or_account_the_error_says_what_is_missing(
-    tklbam: Tklbam, install: Install, command: list[str]
+    tklbam: Tklbam, install: Install, registry: Registry, command: list[str]
 ) -> None:
+    conf = registry.directory.parents[2] / "etc/tklbam/conf"
+    conf.parent.mkdir(parents=True, exist_ok=True)
+    conf.write_text("disable-plugin tklbam-profiles-hub\n")
     done = tklbam(*command)
     assert done.status == 1
     assert "Install tklbam-profiles-hub" in done.err

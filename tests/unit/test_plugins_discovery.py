@@ -55,7 +55,7 @@ def test_broken_plugin_is_told_by_name_and_the_rest_works(install: Install, sour
     install("good-one", {"escrow": {"good": "good_one"}}, good_one=GOOD)
     install("bad-one", {"escrow": {"bad": "bad_one"}}, bad_one=source)
     told: list[str] = []
-    plugins = Plugins(warn=lambda problem: told.append(str(problem)))
+    plugins = Plugins(["tklbam-profiles-hub"], warn=lambda problem: told.append(str(problem)))
     assert ask(plugins) == "good keeps 5 bytes"
     assert says in reasons(plugins)["escrow:bad"]
     assert len(told) == 1
