@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from .errors import TklbamError
 from .models import EngineAddress, StoredFile
 
 
@@ -58,4 +59,13 @@ class Target(abc.ABC):
 
     def local_path(self) -> Path | None:
         """The directory on this machine that the target lies in, so that it is not backed up into itself."""
+        return None
+
+    def cautions(self) -> Sequence[str]:
+        """What the last `check` saw that keeps no session from being stored, and that a person should know: lines."""
+        return ()
+
+    def explain(self, said: str) -> TklbamError | None:
+        """The error behind what the archive engine said in its own words when it failed on this target; None where the
+        target knows no better than the engine."""
         return None

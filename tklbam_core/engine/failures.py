@@ -123,6 +123,9 @@ def _common(failure: Failure) -> TklbamError | None:
         return LockedError("another run is using the same target and cache", "Wait until it has ended.")
     if WRONG_SECRET.search(text):
         return ArchiveError(f"the secret does not open the archive at {failure.target.address}", SECRET_REMEDY)
+    told = failure.target.explain(text) if failure.codes & {*BACKEND, EXCEPTION} else None
+    if told is not None:
+        return told
     if failure.codes & {MISMATCHED_HASH, VOLUME_WRONG_SIZE}:
         return ArchiveError(
             f"{_named(text)} at {failure.target.address} is damaged: it is not what its manifest says", _OTHER_TIME
