@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from .api import process
-from .api.errors import CommandError, HookError
+from .api.errors import CommandError, HookError, TklbamError
 from .host import Host
 
 KEYRING = "hooks-keyring.gpg"
+KEYRINGS = "trusted.gpg.d"
+SHIPPED_KEYRINGS = "/usr/share/keyrings/tklbam"
 
 
 class Skips(Protocol):
@@ -79,8 +81,8 @@ def find_hooks(
     """The hooks of this host, then the profile's.
 
     With a root other than `/` its hooks run only with `run_foreign`, and then chrooted into it. A profile's hook runs
-    only when its detached signature (`NAME.sig`) verifies against the keyring `hooks-keyring.gpg` in the
-    configuration directory.
+    only when its detached signature (`NAME.sig`) verifies against a keyring of the administrator's or of a package's
+    (`keyrings`).
     """
     names = _executables(host.hooks_dir)
     if not host.is_live and not run_foreign:
@@ -111,19 +113,32 @@ def _is_executable(path: Path) -> bool:
 
 
 def _signed(hook: Path, host: Host, warn: Callable[[str], None]) -> bool:
-    signature, keyring = hook.with_name(hook.name + ".sig"), host.conf_dir / KEYRING
-    if not keyring.exists() or not signature.exists():
-        warn(
-            f"the profile's hook {hook.name} is not run: "
-            + (
-                "it has no signature"
-                if keyring.exists()
-                else f"there is no keyring {keyring} to check its signature with"
-            )
-        )
-        return False
-    words: Sequence[str] = ["gpgv", "--keyring", str(keyring), str(signature), str(hook)]
-    if process.run(words, check=False).status != 0:
-        warn(f"the profile's hook {hook.name} is not run: its signature is not valid")
-        return False
-    return True
+    why = _mistrusted(hook, keyrings(host))
+    if why:
+        warn(f"the profile's hook {hook.name!a} is not run: {why}")
+    return not why
+
+
+def keyrings(host: Host) -> list[Path]:
+    """Keyrings (binary, as `gpg --export` writes them) of those whose hooks may come with profiles.
+
+    In the configuration directory `hooks-keyring.gpg` and `trusted.gpg.d/*.gpg`, and what packages ship.
+    """
+    folders = (host.conf_dir / KEYRINGS, host.path(SHIPPED_KEYRINGS))
+    found = [host.conf_dir / KEYRING, *(path for folder in folders for path in sorted(folder.glob("*.gpg")))]
+    return [path for path in found if path.is_file()]
+
+
+def _mistrusted(hook: Path, trusted: Sequence[Path]) -> str:
+    """Why a hook may not run; empty where it may."""
+    signature = hook.with_name(hook.name + ".sig")
+    if not signature.is_file():
+        return "it has no signature"
+    if not trusted:
+        return f"there is no keyring to check its signature with (/etc/tklbam/{KEYRINGS}/*.gpg)"
+    words = [word for keyring in trusted for word in ("--keyring", str(keyring))]
+    try:
+        checked = process.run(["gpgv", *words, "--", str(signature), str(hook)], check=False)
+    except TklbamError as error:
+        return f"its signature can't be checked: {error.what}"
+    return "" if checked.status == 0 else "its signature is not valid"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..api.errors import UsageError
+from ..api.errors import KeyPacketError, UsageError
 from ..host import Host
 from .common import Output, common_options, printable
 
@@ -67,8 +67,18 @@ def fields(record: BackupRecord) -> dict[str, str]:
         "size": f"{record.size / (1 << 20):.2f}",
         "address": record.address,
         "key": record.key,
-        "skpp": "No" if record.no_passphrase else "Yes",
+        "skpp": "Yes" if is_protected(record) else "No",
     }
+
+
+def is_protected(record: BackupRecord) -> bool:
+    """Whether the key that the Hub keeps needs a passphrase; one that can't be read counts as if it did."""
+    from ..keys import packet
+
+    try:
+        return not record.no_passphrase and packet.is_protected(record.key.encode("utf-8", "surrogateescape"))
+    except KeyPacketError:
+        return True
 
 
 NAMES = (

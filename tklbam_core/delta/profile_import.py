@@ -24,6 +24,8 @@ from .rules import PathRules
 
 MOST_MEMBERS = 10_000
 MOST_BYTES = 2 << 30
+MOST_HEADERS = 1 << 20
+"""Bytes of extended headers in an archive, together."""
 _REMEDY = "Name a directory or an archive that holds a profile."
 _FILES = frozenset({CONF, INDEX, PACKAGES, ATTRIBUTES, "profile_id", STAMP})
 
@@ -80,7 +82,7 @@ def adopt_archive(
             raise ProfileError(
                 f"{name} is not taken as a profile archive: {error}", "Get the archive again from a source you trust."
             ) from error
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, RecursionError, ValueError) as error:
             raise ProfileError(f"{name} is damaged: {error}", "Get the archive again.") from error
         try:
             return adopt_profile(unpacked, destination, profile_id, timestamp=timestamp)
@@ -110,10 +112,34 @@ class _Bounded(io.RawIOBase):
         return data
 
 
+class _Member(tarfile.TarInfo):
+    """A member that refuses headers which `tarfile` would read into memory whole, however long they say they are."""
+
+    _LONG = frozenset(
+        {
+            tarfile.XHDTYPE,
+            tarfile.XGLTYPE,
+            tarfile.SOLARIS_XHDTYPE,
+            tarfile.GNUTYPE_LONGNAME,
+            tarfile.GNUTYPE_LONGLINK,
+            tarfile.GNUTYPE_SPARSE,
+        }
+    )
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        # The documented place to override how a kind of member is read (see the comment in tarfile's source).
+        if self.type in self._LONG:
+            read = getattr(tar, "extended_headers", 0) + self.size
+            if read > MOST_HEADERS:
+                raise _Refused("it has more than 1 MiB of extended headers")
+            setattr(tar, "extended_headers", read)  # noqa: B010 - a type has no room for what only we count
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
+
+
 def _members(archive: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
     seen = set()
     with gzip.GzipFile(fileobj=archive) as plain:
-        with tarfile.open(fileobj=_Bounded(plain, MOST_BYTES), mode="r|") as tar:
+        with tarfile.open(fileobj=_Bounded(plain, MOST_BYTES), mode="r|", tarinfo=_Member) as tar:
             for count, member in enumerate(tar, 1):
                 if count > MOST_MEMBERS:
                     raise _Refused(f"it has more than {MOST_MEMBERS} members")
