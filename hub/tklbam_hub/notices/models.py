@@ -26,6 +26,7 @@ class Notice(models.Model):
     # Why the last try failed; tried again at the next run, until `attempts` are used up.
     problem = models.CharField(max_length=300, blank=True, default="")
     attempts = models.PositiveIntegerField(default=0)
+    done = models.BooleanField(default=False)
 
     class Meta:
         ordering = ("-created_at", "-id")

@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ('posted_at', models.DateTimeField(blank=True, null=True)),
                 ('problem', models.CharField(blank=True, default='', max_length=300)),
                 ('attempts', models.PositiveIntegerField(default=0)),
+                ('done', models.BooleanField(default=False)),
                 ('backup', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='records.backuprecord')),
                 ('session', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to='records.backupsession')),
             ],
