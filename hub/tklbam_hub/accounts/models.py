@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
@@ -27,7 +29,7 @@ class Account(AbstractUser):
     notify_email = models.BooleanField(default=True)
     webhook_url = models.CharField(max_length=500, blank=True, default="")
     # Signs what is sent to the webhook.
-    webhook_secret = EncryptedField(blank=True, default="")
+    webhook_secret = EncryptedField(blank=True, default=secrets.token_hex)
     next_backup_number = models.PositiveIntegerField(default=1, editable=False)
 
     class Meta(AbstractUser.Meta):

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.urls import reverse
 
 from tklbam_hub.notices.models import Notice
 
@@ -40,7 +41,7 @@ def paragraph(notice: Notice) -> str:
         lines.append(f"  Session of {_moment(notice.session.started_at)}: {notice.session.outcome}.")
         if notice.session.message:
             lines.append(f"  {_one_line(notice.session.message)}")
-    lines.append(f"  {settings.PUBLIC_URL}/backups/{backup.number}/")
+    lines.append(f"  {_page(backup.number)}")
     return "\n".join(lines) + "\n"
 
 
@@ -58,8 +59,12 @@ def payload(notice: Notice) -> dict[str, Any]:
         "last_stored": backup.updated_at.isoformat() if backup.updated_at else None,
         "outcome": session.outcome if session else None,
         "message": session.message if session else "",
-        "url": f"{settings.PUBLIC_URL}/backups/{backup.number}/",
+        "url": _page(backup.number),
     }
+
+
+def _page(number: int) -> str:
+    return f"{settings.PUBLIC_URL}{reverse('console:backup', args=[number])}"
 
 
 def _name(notice: Notice) -> str:

@@ -4,6 +4,7 @@ import django.contrib.auth.models
 import django.contrib.auth.validators
 import django.db.models.deletion
 import django.utils.timezone
+import secrets
 import tklbam_hub.encrypted
 from django.conf import settings
 from django.db import migrations, models
@@ -38,7 +39,7 @@ class Migration(migrations.Migration):
                 ('overdue_after_hours', models.PositiveIntegerField(default=48, help_text='A backup is overdue when its last good session is older than this. 0: never.')),
                 ('notify_email', models.BooleanField(default=True)),
                 ('webhook_url', models.CharField(blank=True, default='', max_length=500)),
-                ('webhook_secret', tklbam_hub.encrypted.EncryptedField(blank=True, default='')),
+                ('webhook_secret', tklbam_hub.encrypted.EncryptedField(blank=True, default=secrets.token_hex)),
                 ('next_backup_number', models.PositiveIntegerField(default=1, editable=False)),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
