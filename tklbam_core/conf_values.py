@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .api.redact import split_password
+
 MB, GB = 1 << 20, 1 << 30
 _TRUE = ("yes", "true", "on", "1")
 _FALSE = ("no", "false", "off", "0")
@@ -122,5 +124,5 @@ def _no_secret(option: KeyValue) -> KeyValue:
 
 
 def without_password(text: str) -> str:
-    """An address as it may be shown: the password in it, if any, as `***`."""
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://[^/@:]*):[^/]*@", r"\1:***@", text)
+    """An address as it is kept and shown: without the password in it, if any."""
+    return split_password(text)[0]

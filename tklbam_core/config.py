@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from . import conf_values as allowed
 from .api.errors import ConfigError, UsageError
 from .api.limits import Limits
+from .api.redact import split_password
 from .conf_syntax import Setting, read_overrides, read_settings
 from .conf_values import CacheSize, KeyValue
 from .host import Host
@@ -81,6 +82,7 @@ class Config(BaseModel):
     """Path rules and database limits, the file's first, then the command line's."""
 
     _origins: dict[str, list[str]] = PrivateAttr(default_factory=dict)
+    _passwords: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def load(cls, host: Host, overrides: Iterable[str] = (), **command_line: object) -> Config:
@@ -92,6 +94,7 @@ class Config(BaseModel):
         mistakes: list[str] = []
         given = _from_files(read_settings(host.conf_dir), mistakes)
         given.update(_from_command_line(command_line))
+        passwords = _take_passwords(given)
         under = {"restore-cache-dir": host.restore_cache_dir}
         content: dict[str, object] = {option: str(path) for option, path in under.items() if option not in given}
         for option, values in given.items():
@@ -110,6 +113,7 @@ class Config(BaseModel):
         for option, values in given.items():
             config._origins[option] = [value.place for value in (values if option in _LISTS else values[-1:])]
         config._origins["overrides"] = [place for _, place in words]
+        config._passwords.update(passwords)
         return config
 
     @property
@@ -121,6 +125,11 @@ class Config(BaseModel):
         return found
 
     @property
+    def passwords(self) -> Mapping[str, str]:
+        """Address, as in `addresses` → the password that stood in it."""
+        return self._passwords
+
+    @property
     def storage_options(self) -> Mapping[str, str]:
         return {option.key: option.value for option in self.storage_option}
 
@@ -130,15 +139,14 @@ class Config(BaseModel):
         return self._origins.get(option, [])
 
     def rows(self) -> list[Row]:
-        """Every option as it is in force, in the order of the documentation, then the overrides. Passwords in
-        addresses are not shown."""
+        """Every option as it is in force, in the order of the documentation, then the overrides."""
         rows = []
         for name, field in type(self).model_fields.items():
             option = field.alias or name
             value = getattr(self, name)
             shown: str | int | bool | list[str] | None
             if isinstance(value, tuple):
-                shown = [allowed.without_password(str(item)) for item in value]
+                shown = [str(item) for item in value]
             elif value is None or isinstance(value, bool | int):
                 shown = value
             else:
@@ -196,6 +204,20 @@ def _from_command_line(command_line: Mapping[str, object]) -> dict[str, list[_Gi
     return given
 
 
+def _take_passwords(given: dict[str, list[_Given]]) -> dict[str, str]:
+    """Takes the passwords out of the addresses, wherever they were given; returns address → password."""
+    passwords: dict[str, str] = {}
+    plain = []
+    for value in given.get("address", ()):
+        address, password = split_password(value.text)
+        plain.append(_Given(address, value.place))
+        if password:
+            passwords[address] = password
+    if plain:
+        given["address"] = plain
+    return passwords
+
+
 def _judge_overrides(words: Iterable[tuple[str, str]]) -> list[str]:
     mistakes = []
     for text, place in words:
@@ -217,7 +239,7 @@ def _explain(loc: tuple[int | str, ...], ctx: Mapping[str, Any], given: Mapping[
     values = given[option]
     at = values[loc[1]] if len(loc) > 1 and isinstance(loc[1], int) else values[-1]
     # The value of an option that may hold a secret by mistake is not repeated.
-    shown = "" if option in ("database-option", "storage-option") else f" {allowed.without_password(at.text)!r}"
+    shown = "" if option in ("database-option", "storage-option") else f" {at.text!r}"
     return f"{at.place}: {option}{shown}: {ctx.get('error', 'not allowed')}"
 
 

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from .api.errors import PluginError, UsageError
 from .api.models import TargetRequest
 from .api.progress import Progress, silent
+from .api.redact import Redactor, split_password
 from .api.storage import Target
+from .credentials import find_credentials
 from .host import Host
 from .plugins import Plugins, find
 from .registry import Registry
@@ -20,7 +22,8 @@ from .targets import STORAGE_PLUGINS
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """One run's surroundings. `warn` and `note` take one line of plain text; `options` are the `KIND:NAME` options of
-    plugins ("mysql" → {"host": …}); below `hub_directories` a Hub may have backups stored on this machine."""
+    plugins ("mysql" → {"host": …}); below `hub_directories` a Hub may have backups stored on this machine; `passwords`
+    stood in the configuration's addresses (the address without it → password); `redactor` learns all secrets met."""
 
     host: Host
     registry: Registry
@@ -31,6 +34,8 @@ class Context:
     database_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     storage_options: Mapping[str, str] = field(default_factory=dict)
     hub_directories: tuple[Path, ...] = ()
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    redactor: Redactor = field(default_factory=Redactor, repr=False)
 
     def target(
         self,
@@ -38,10 +43,16 @@ class Context:
         credentials: Mapping[str, str] | None = None,
         renew: Callable[[], Mapping[str, str]] | None = None,
     ) -> Target:
-        """Opens a target, with the credentials that a Hub gave for it and what gets fresh ones.
+        """Opens a target: with the credentials that a Hub gave for it and what gets fresh ones, else with those of the
+        credentials file; a password in the address counts before either.
 
-        Raises UsageError for no URL, PluginError where no plugin serves its scheme.
+        Raises UsageError for no URL, PluginError where no plugin serves its scheme, ConfigError.
         """
+        address, password = split_password(address)
+        given = dict(credentials or {}) or find_credentials(self.host.conf_dir, address)
+        if password or address in self.passwords:
+            given["password"] = password or self.passwords[address]
+        self.redactor.add_fields(given)
         scheme = urlsplit(address).scheme
         if not scheme:
             raise UsageError(
@@ -53,10 +64,10 @@ class Context:
             name=scheme,
             request=TargetRequest(
                 address=address,
-                credentials=credentials or {},
+                credentials=given,
                 options=self.storage_options,
                 root=self.host.root,
-                renew=renew,
+                renew=self._told(renew),
             ),
         )
         if found is None:
@@ -70,3 +81,15 @@ class Context:
                 remedy,
             )
         return found
+
+    def _told(self, renew: Callable[[], Mapping[str, str]] | None) -> Callable[[], Mapping[str, str]] | None:
+        """The same, with the redactor told what it got."""
+        if renew is None:
+            return None
+
+        def fresh() -> Mapping[str, str]:
+            fields = renew()
+            self.redactor.add_fields(fields)
+            return fields
+
+        return fresh

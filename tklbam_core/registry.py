@@ -56,8 +56,10 @@ class Registry:
     FormatError for a file that is not what its format says.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, scrub: Callable[[str], str] = str) -> None:
+        """`scrub` takes secrets out of the text of records."""
         self.directory = directory
+        self._scrub = scrub
 
     # --- keys --------------------------------------------------------------------------------------------------------
 
@@ -157,7 +159,7 @@ class Registry:
 
     @property
     def sessions(self) -> Sessions:
-        return Sessions(self.directory / "sessions", self.make)
+        return Sessions(self.directory / "sessions", self.make, self._scrub)
 
     @property
     def targets(self) -> TargetRecords:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -80,11 +80,13 @@ class SessionRecord:
 
 
 class Sessions:
-    """The records of one registry. `make` makes the registry. Damaged files met on the way are in `problems`."""
+    """The records of one registry. `make` makes the registry; `scrub` takes secrets out of what is written. Damaged
+    files met on the way are in `problems`."""
 
-    def __init__(self, directory: Path, make: Callable[[], None]) -> None:
+    def __init__(self, directory: Path, make: Callable[[], None], scrub: Callable[[str], str] = str) -> None:
         self._directory = directory
         self._make = make
+        self._scrub = scrub
         self._damaged: dict[str, str] = {}
 
     @property
@@ -100,11 +102,23 @@ class Sessions:
             self._make()
             self._directory.mkdir(mode=0o700, exist_ok=True)
             with atomic_write(path) as file:
-                file.write(json.dumps(record.to_json(), indent=1).encode() + b"\n")
+                file.write(json.dumps(self._without_secrets(record).to_json(), indent=1).encode() + b"\n")
             self._forget_oldest()
         except OSError as error:
             raise TklbamError(f"{error.filename or path} can't be written: {error.strerror}", "Run as root.") from error
         return path
+
+    def _without_secrets(self, record: SessionRecord) -> SessionRecord:
+        def scrubbed(lines: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(map(self._scrub, lines))
+
+        return replace(
+            record,
+            error=self._scrub(record.error),
+            missing=scrubbed(record.missing),
+            warnings=scrubbed(record.warnings),
+            verification_problems=scrubbed(record.verification_problems),
+        )
 
     def newest_first(self, address: str | None = None) -> Iterator[SessionRecord]:
         """All records, or those of one target. Reads files one by one, as they are asked for. Raises TklbamError."""

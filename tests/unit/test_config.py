@@ -193,12 +193,14 @@ def test_passwords_are_refused_and_never_repeated(host: Host) -> None:
     assert "hunter2" not in message
 
 
-def test_password_in_an_address_is_not_shown(host: Host) -> None:
+def test_password_in_an_address_is_moved_out_and_not_shown(host: Host) -> None:
     write(host, "address ftp://user:hun@ter2@host/path\n")
     config = Config.load(host)
-    assert config.addresses == ("ftp://user:hun@ter2@host/path",)
+    assert config.addresses == ("ftp://user@host/path",)
+    assert config.passwords == {"ftp://user@host/path": "hun@ter2"}
     shown = next(row.value for row in config.rows() if row.option == "address")
-    assert shown == ["ftp://user:***@host/path"]
+    assert shown == ["ftp://user@host/path"]
+    assert "ter2" not in repr(config)
     assert without_password("sftp://me@host/a:b@c") == "sftp://me@host/a:b@c"
     write(host, "address ftp://user:hunter2@host/two words\n")
     assert "hunter2" not in refused(host)

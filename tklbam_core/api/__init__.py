@@ -54,6 +54,7 @@ from .models import (
 )
 from .process import Completed, Process, run, start
 from .progress import Progress, ProgressEvent, silent
+from .redact import Redactor, split_password
 from .storage import Target
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "ProfileRequest",
     "Progress",
     "ProgressEvent",
+    "Redactor",
     "RestoreRequest",
     "RollbackRequest",
     "SchemeInfo",
@@ -108,6 +110,7 @@ __all__ = [
     "hookimpl",
     "run",
     "silent",
+    "split_password",
     "start",
     "sync_directory",
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import CommandError, TklbamError
+from .redact import Redactor
 
 STDERR_TAIL = 64
 """Lines of standard error kept for the error message."""
@@ -36,8 +37,9 @@ class Process:
     Lines of standard error are cut at 8 KiB and the last 64 are kept, so memory stays flat however long it runs.
     """
 
-    def __init__(self, child: subprocess.Popen[bytes], program: str) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], program: str, redactor: Redactor) -> None:
         self._child = child
+        self._redactor = redactor
         self.program = program
         self._tail: deque[str] = deque(maxlen=STDERR_TAIL)
         self._drain = threading.Thread(target=self._read_stderr, daemon=True)
@@ -47,7 +49,7 @@ class Process:
         pipe = self._child.stderr
         assert pipe is not None
         while line := pipe.readline(8192):
-            self._tail.append(line.decode("utf-8", "replace").rstrip("\n"))
+            self._tail.append(self._redactor.scrub(line.decode("utf-8", "replace").rstrip("\n")))
         pipe.close()
 
     @property
@@ -103,8 +105,9 @@ def start(
     """Runs a program for the length of a `with` block; on leaving by an exception it is stopped, else waited for.
 
     `env` is added to this process's environment (a value of "" stays an empty string); `secrets` likewise, and is
-    never shown in errors or logs. `stdin` and `stdout` are subprocess.PIPE, DEVNULL or an open file; standard input is
-    /dev/null unless given, standard output is /dev/null unless given. `chroot` runs the program inside that root.
+    never shown in errors or logs (the values whose names say that they are secret: `…_PASSWORD`, `…_TOKEN`). `stdin`
+    and `stdout` are subprocess.PIPE, DEVNULL or an open file, and /dev/null unless given. `chroot` runs the program
+    inside that root.
     A `tied` program is killed by the kernel when this one dies, however it dies, so that no orphan goes on writing;
     package managers are not tied, since they must end what they began.
     Raises CommandError when the program exits non-zero, TklbamError when it is not installed.
@@ -121,7 +124,9 @@ def start(
         cwd=cwd,
         pass_fds=tuple(pass_fds),
     )
-    process = Process(child, Path(program).name)
+    redactor = Redactor()
+    redactor.add_environment(secrets or {})
+    process = Process(child, Path(program).name, redactor)
     try:
         yield process
         for pipe in (child.stdin, child.stdout):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from ..api.errors import UsageError
+from ..api.redact import Redactor
 from ..host import Host
 
 if TYPE_CHECKING:
@@ -105,11 +106,13 @@ def terminal_width(stream: TextIO) -> int:
 class Output:
     """Where a command's words go: results to standard output, warnings and notes to standard error.
 
-    With `quiet` notes are dropped; warnings and errors never are. Colour only on terminals. `before_line` is called
+    Secrets that `redactor` knows are in none of them. With `quiet` notes are dropped; warnings and errors never are.
+    Colour only on terminals. `before_line` is called
     before anything is written: a progress bar takes itself away there.
     """
 
-    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, as_json: bool = False, redactor: Redactor | None = None) -> None:
+        self.redactor = redactor or Redactor()
         self.quiet = quiet
         self.as_json = as_json
         self.before_line: Callable[[], None] = lambda: None
@@ -134,23 +137,32 @@ class Output:
     def log(self, text: str) -> None:
         """Into the log file alone."""
         if self._log is not None:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.redactor.scrub(text)}\n")
 
     def result(self, text: str) -> None:
         self.before_line()
-        click.echo(printable(text))
+        click.echo(printable(self.redactor.scrub(text)))
+
+    def reveal(self, secret: str) -> None:
+        """Prints a secret that was asked for."""
+        self.before_line()
+        click.echo(printable(secret))
 
     def json(self, value: Any) -> None:
         self.before_line()
-        click.echo(json.dumps(value, indent=2, default=str))
+        click.echo(
+            json.dumps(self.redactor.scrub_json(value), indent=2, default=lambda it: self.redactor.scrub(str(it)))
+        )
 
     def note(self, text: str) -> None:
+        text = self.redactor.scrub(text)
         self.log(text)
         if not self.quiet:
             self.before_line()
             click.echo(fold(printable(text), sys.stderr), err=True)
 
     def warn(self, text: str) -> None:
+        text = self.redactor.scrub(text)
         self.log(f"warning: {text}")
         self.before_line()
         lead = "warning: "
@@ -160,6 +172,13 @@ class Output:
     @property
     def is_terminal(self) -> bool:
         return sys.stderr.isatty()
+
+
+def current_redactor() -> Redactor:
+    """The one of the command that is running; outside of a command a new one."""
+    ctx = click.get_current_context(silent=True)
+    found = ctx.find_object(Redactor) if ctx is not None else None
+    return found or Redactor()
 
 
 def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -181,7 +200,7 @@ def common_options(*, json_output: bool = False) -> Callable[[F], F]:
         @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
         @functools.wraps(function)
         def command(root: Path | None, quiet: bool, debug: bool, **arguments: Any) -> Any:
-            output = Output(quiet=quiet, as_json=arguments.pop("as_json", False))
+            output = Output(quiet=quiet, as_json=arguments.pop("as_json", False), redactor=current_redactor())
             return function(host=Host.from_environment(root), output=output, **arguments)
 
         if json_output:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ..api.errors import TklbamError
+from ..api.redact import Redactor, split_password
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -128,11 +129,13 @@ def _root_command() -> click.Group:
 def _run(command: Callable[[], click.Command], prog_name: str, arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
+    redactor = _redactor(words)
     try:
         status = command().main(
             args=words,
             prog_name=prog_name,
             standalone_mode=False,
+            obj=redactor,
             help_option_names=["-h", "--help"],
             color=False if os.environ.get("NO_COLOR") else None,
         )
@@ -140,34 +143,57 @@ def _run(command: Callable[[], click.Command], prog_name: str, arguments: list[s
     except click.exceptions.Abort:
         click.echo("error: interrupted", err=True)
         sys.exit(130)
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else prog_name
-        _fail(error.format_message().rstrip("."), f"See `{where} --help`.", error.exit_code)
-    except click.ClickException as error:
-        _fail(error.format_message().rstrip("."), "", error.exit_code)
-    except TklbamError as error:
-        if debug:
-            raise
-        _fail(error.what, error.remedy, error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:
-        if debug:
-            raise
-        _fail(
-            f"{error.filename}: {error.strerror}" if error.filename else str(error),
-            "Run it as root?" if error.errno in (errno.EACCES, errno.EPERM) else "",
-            1,
+    except Exception as error:  # noqa: BLE001 - the one place where everything ends
+        if debug and not isinstance(error, click.ClickException):
+            _show_traceback(error, redactor)
+        what, remedy, status = _explain(error, prog_name)
+        _fail(redactor.scrub(what), redactor.scrub(remedy), status)
+
+
+def _redactor(words: list[str]) -> Redactor:
+    """One that knows what the environment and the command line hold; the latter is warned of."""
+    redactor = Redactor()
+    redactor.add_environment(os.environ)
+    passwords = [password for word in words if (password := split_password(word.removeprefix("--address="))[1])]
+    redactor.add(*passwords)
+    if passwords:
+        lead = click.style("warning: ", fg="yellow", bold=True) if not os.environ.get("NO_COLOR") else "warning: "
+        click.echo(
+            f"{lead}every user of this machine can see the password in the address while this runs; put it into the "
+            "credentials file",
+            err=True,
         )
-    except Exception as error:
-        if debug:
-            raise
-        _fail(
-            f"something unforeseen happened: {type(error).__name__}: {error}",
-            "Run the command again with --debug and report what it prints.",
-            1,
-        )
+    return redactor
+
+
+def _explain(error: Exception, prog_name: str) -> tuple[str, str, int]:
+    """What happened, what to do about it, and the exit code."""
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx else prog_name
+        return error.format_message().rstrip("."), f"See `{where} --help`.", error.exit_code
+    if isinstance(error, click.ClickException):
+        return error.format_message().rstrip("."), "", error.exit_code
+    if isinstance(error, TklbamError):
+        return error.what, error.remedy, error.exit_code
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return what, "Run it as root?" if error.errno in (errno.EACCES, errno.EPERM) else "", 1
+    return (
+        f"something unforeseen happened: {type(error).__name__}: {error}",
+        "Run the command again with --debug and report what it prints.",
+        1,
+    )
+
+
+def _show_traceback(error: Exception, redactor: Redactor) -> None:
+    import traceback
+
+    from .common import printable
+
+    click.echo(printable(redactor.scrub("".join(traceback.format_exception(error)))), err=True, nl=False)
 
 
 def _fail(what: str, remedy: str, status: int) -> NoReturn:

@@ -28,5 +28,5 @@ def command(host: Host, output: Output, at_random: bool) -> None:
     passphrase = random_passphrase() if at_random else new_passphrase()
     change_key(light_plugins(host, output), host, registry, packet.seal(secret, passphrase), output.warn)
     if at_random:
-        output.result(passphrase)
+        output.reveal(passphrase)
     output.note("the key has a new passphrase" if passphrase else "the key has no passphrase: anyone can use it")

@@ -11,6 +11,7 @@ import click
 
 from ..api.errors import UsageError, WrongPassphraseError
 from ..keys import packet
+from .common import current_redactor
 
 LONGEST = 4096
 ATTEMPTS = 5
@@ -57,8 +58,10 @@ def unlock(key: bytes, *, passphrase_file: Path | None = None, noninteractive: b
     printing `Passphrase: `. Raises WrongPassphraseError, KeyPacketError, UsageError (none was given).
     """
     secret = packet.opens_without_passphrase(key)
-    if secret is not None:
-        return secret
+    return _unseen(secret if secret is not None else _open(key, passphrase_file, noninteractive))
+
+
+def _open(key: bytes, passphrase_file: Path | None, noninteractive: bool) -> str:
     if passphrase_file is not None:
         return packet.open_packet(key, read_passphrase_file(passphrase_file))
     if noninteractive or not _at_terminal():
@@ -82,7 +85,7 @@ def _ask(prompt: str) -> str:
     import getpass
 
     try:
-        return getpass.getpass(prompt)
+        return _unseen(getpass.getpass(prompt))
     except EOFError:
         raise UsageError("a passphrase is needed and the input has ended", _NOT_GIVEN) from None
     except KeyboardInterrupt:
@@ -102,4 +105,10 @@ def _text(line: bytes) -> str:
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     if len(line) > LONGEST:
         raise UsageError(f"the passphrase is longer than {LONGEST} bytes", "That is probably not a passphrase.")
-    return line.decode("utf-8", "surrogateescape")
+    return _unseen(line.decode("utf-8", "surrogateescape"))
+
+
+def _unseen(passphrase: str) -> str:
+    """The same, once nothing will show it."""
+    current_redactor().add(passphrase)
+    return passphrase

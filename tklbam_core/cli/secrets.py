@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..api.errors import UsageError
+from .common import current_redactor
 
 
 def read_secret_file(file: Path) -> str:
@@ -15,4 +16,6 @@ def read_secret_file(file: Path) -> str:
         raise UsageError(f"{file} can't be read: {error.strerror}", "Name the file that holds the secret.") from error
     if not line:
         raise UsageError(f"{file} holds no secret", "Its first line must be the secret.")
-    return line.decode("utf-8", "surrogateescape")
+    secret = line.decode("utf-8", "surrogateescape")
+    current_redactor().add(secret)
+    return secret

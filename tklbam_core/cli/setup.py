@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..api.errors import TklbamError
 from ..config import Config
 from ..context import Context
 from ..delta.profile import Profile
@@ -46,13 +47,25 @@ class Run:
         return Profile.load(found.profile.directory)
 
 
+def known_secrets(registry: Registry) -> list[str]:
+    """What the registry holds that nobody may see. Who needs what can't be read says so."""
+    found = []
+    with contextlib.suppress(TklbamError):
+        found.append(registry.secret)
+    with contextlib.suppress(TklbamError):
+        found.append(registry.account.subkey if registry.account else None)
+    return [secret for secret in found if secret]
+
+
 @contextlib.contextmanager
 def prepare(host: Host, output: Output, *, overrides: Sequence[str] = (), **given: object) -> Iterator[Run]:
     """Reads the configuration, over which the command line's `given` options are laid (by name, `_` for `-`), and
     yields a Run, with a progress bar on a terminal."""
     config = Config.load(host, overrides, **given)
     plugins = Plugins(config.disable_plugin, warn=lambda problem: output.warn(str(problem)))
-    registry = Registry(host.registry_dir)
+    output.redactor.add(*config.passwords.values())
+    registry = Registry(host.registry_dir, output.redactor.scrub)
+    output.redactor.add(*known_secrets(registry))
     with progress_bar(output) as progress:
         context = Context(
             host=host,
@@ -64,6 +77,8 @@ def prepare(host: Host, output: Output, *, overrides: Sequence[str] = (), **give
             database_options=config.database_options,
             storage_options=config.storage_options,
             hub_directories=config.hub_directory,
+            passwords=config.passwords,
+            redactor=output.redactor,
         )
         engine = DuplicityEngine(registry.cache_dir)
         yield Run(config=config, context=context, engine=engine, output=output)

@@ -25,4 +25,4 @@ def command(host: Host, output: Output) -> None:
         raise PluginError(
             f"the Hub's credentials are of the type {credentials.kind}, not temporary ones", "They need no agent."
         )
-    output.result(" ".join(credentials.fields[field] for field in FIELDS))
+    output.reveal(" ".join(credentials.fields[field] for field in FIELDS))

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..api.errors import CommandError, EngineError, UnsafePathError
+from ..api.errors import CommandError, EngineError, PluginError, UnsafePathError
 from ..api.models import EngineAddress
 from ..api.process import start
 from ..api.progress import Progress, ProgressEvent
+from ..api.redact import Redactor, split_password
 from ..api.storage import Target
 from . import events
 from .confined import REFUSED
@@ -48,6 +49,12 @@ def run_duplicity(
     Raises EngineError or UnsafePathError where it could not be started as it must be.
     """
     address = _with_files(job.target.engine(), job.workspace)
+    if split_password(address.url)[1]:
+        raise PluginError(
+            f"the plugin for {job.target.address} would show a password to every user", "Report this to its author."
+        )
+    redactor = Redactor([job.secret])
+    redactor.add_environment(address.environment)
     account = events.Account()
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb"):
@@ -72,7 +79,7 @@ def run_duplicity(
                 writing = -1
                 try:
                     for record in events.records(_lines(reading, lambda: _patience(account))):
-                        account.take(record)
+                        account.take(replace(record, message=redactor.scrub(record.message)))
                         take(record)
                 except TimeoutError:
                     process.stop()
