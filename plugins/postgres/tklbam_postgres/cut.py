@@ -13,10 +13,11 @@ from zlib import crc32
 from tklbam_core.api import DatabaseError
 
 LEAST = 1 << 20
-MOST = 32 << 20
-SHARE, FLOOR = 768, 1 << 19
-"""A row ends a piece when its CRC-32 is below its length times SHARE, or below FLOOR: once in 5 MiB (2^32 / 768) or
-in 8,192 rows (2^32 / 2^19) on average, whichever comes first."""
+MOST = 8 << 20
+SHARE, FLOOR = 8192, 1 << 19
+"""A row ends a piece when its CRC-32 is below its length times SHARE, or below FLOOR: once in 512 KiB (2^32 / 8192)
+or in 8,192 rows (2^32 / 2^19) on average, whichever comes first. So a piece has about 1.5 MiB: of one in which a row
+changed, duplicity stores a new signature, some 12·√size bytes."""
 TRAILER = b"\\.\n\n\n"
 FIRST = "start"
 BUFFER = 64 << 10
