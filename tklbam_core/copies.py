@@ -203,4 +203,7 @@ def _first(failed: Mapping[str, TklbamError]) -> TklbamError:
 
 def _distinct(addresses: Sequence[str]) -> list[str]:
     """Each target once, however often its address stands there."""
-    return list({address.rstrip("/"): address for address in reversed(addresses)}.values())[::-1]
+    found: dict[str, str] = {}
+    for address in addresses:
+        found.setdefault(address.rstrip("/"), address)
+    return list(found.values())

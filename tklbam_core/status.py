@@ -128,7 +128,9 @@ def _targets(settings: list[Setting], sessions: Sessions) -> list[_Found]:
 
     One pass over the records, newest first, that ends as soon as nothing older matters.
     """
-    found = {_key(address): _Found(without_password(address)) for address in values(settings, "address")}
+    found: dict[str, _Found] = {}
+    for address in values(settings, "address"):
+        found.setdefault(_key(address), _Found(without_password(address)))
     horizon: datetime | None = None
     for record in sessions.newest_first():
         horizon = horizon or record.started - RECENT

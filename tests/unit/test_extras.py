@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tklbam_core.api.errors import FormatError, TklbamError
-from tklbam_core.extras import BackupConf, footprint, make_extras, settle_times, unowned_dumps
+from tklbam_core.extras import (
+    BackupConf,
+    ExtrasIndex,
+    content_of,
+    extras_digest,
+    footprint,
+    make_extras,
+    settle_times,
+    unowned_dumps,
+)
 from tklbam_core.host import Host
 
 
@@ -124,3 +138,49 @@ def test_dumps_without_their_plugin_are_named_with_the_one_to_install(tmp_path: 
         ("redisfs", "tklbam-redis"),
     ]
     assert unowned_dumps(tmp_path, conf, {"tklbam-mysql", "tklbam-redis"}) == []
+
+
+RUN = st.fixed_dictionaries(
+    {
+        "content": st.dictionaries(st.sampled_from("ab"), st.sampled_from(["X", "Y"]), max_size=2),
+        "clock": st.integers(100, 104),
+        "took": st.sets(st.sampled_from(["disk", "cloud"])),
+    }
+)
+
+
+@given(st.lists(RUN, max_size=8))
+def test_a_target_that_missed_sessions_is_never_given_new_content_under_a_time_it_knows(
+    runs: list[dict[str, Any]],
+) -> None:
+    """Targets take a file whose size or mtime differs from what they have, as the archive engine does."""
+    targets: dict[str, dict[str, tuple[str, int]]] = {"disk": {}, "cloud": {}}
+    known: ExtrasIndex = {}
+    for run in runs:
+        with tempfile.TemporaryDirectory() as name:
+            extras = Path(name)
+            for file, content in run["content"].items():
+                (extras / file).write_text(content)
+                os.utime(extras / file, (run["clock"], run["clock"]))
+            known = settle_times(extras, known)
+            times = {file: int((extras / file).stat().st_mtime) for file in run["content"]}
+        for target in run["took"]:
+            has = targets[target]
+            taken = {file: (run["content"][file], times[file]) for file in run["content"]}
+            targets[target] = {
+                file: has[file] if file in has and has[file][1] == new[1] else new for file, new in taken.items()
+            }
+            assert {file: content for file, (content, _) in targets[target].items()} == run["content"]
+
+
+def test_the_digest_is_of_names_and_contents_and_not_of_times(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a\tb\\").write_bytes(b"1")
+    (tmp_path / "c").write_bytes(b"2")
+    index = settle_times(tmp_path, {})
+    lines = [f"{hashlib.sha256(b'2').hexdigest()}\tc\n", f"{hashlib.sha256(b'1').hexdigest()}\td/a\\tb\\\\\n"]
+    assert extras_digest(index) == hashlib.sha256("".join(lines).encode()).hexdigest()
+    os.utime(tmp_path / "c", (7, 7))
+    assert extras_digest(content_of(tmp_path)) == extras_digest(index)
+    (tmp_path / "c").write_bytes(b"3")
+    assert extras_digest(content_of(tmp_path)) != extras_digest(index)
