@@ -97,6 +97,8 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_MAX_AGE = 300
 
+KEY_FAILURES = environment.number(os.environ, "TKLBAM_HUB_KEY_FAILURES", 30)
+
 # A key packet and its form are far below this; profile archives come in as files, through the console or the command.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100

@@ -18,7 +18,7 @@ from tklbam_hub.storage.models import Storage
 
 
 def subkey(request: HttpRequest) -> Answer:
-    text = Fields(request).text("apikey", 100)
+    text = Fields(request).text("apikey", 8000)
     key = authentication.by_api_key(request, text)
     record(records.actor(request, key), "key.link", account=key.account, subject=f"key {key.pk}")
     return {"subkey": keys.subkey_text(text)}

@@ -56,18 +56,19 @@ def _guarded(request: HttpRequest, text: str, find: Callable[[str], ApiKey | Non
         account = str(codec.decode(text)[0])
     except codec.MalformedKey:
         account = ""
-    if limits.is_blocked(limits.API, address, account):
+    limit = limits.of_keys()
+    if limits.is_blocked(limit, address, account):
         raise ApiError(
-            "Request.TooManyAttempts", "too many wrong keys came from this address", retry_after=limits.API.seconds
+            "Request.TooManyAttempts", "too many wrong keys came from this address", retry_after=limit.seconds
         )
     try:
         key = find(text)
     except codec.MalformedKey:
-        limits.count_failure(limits.API, address)
+        limits.count_failure(limit, address)
         if find is keys.find_by_api_key:
             return None
         raise
     if key is None:
         log.warning("a wrong key for account %s from %s", account, address)
-        limits.count_failure(limits.API, address, account)
+        limits.count_failure(limit, address, account)
     return key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Sum
 
@@ -21,8 +22,14 @@ class Limit:
     seconds: int
 
 
-SIGN_IN = Limit("sign-in", per_address=20, per_account=50, seconds=900)
-API = Limit("api", per_address=30, per_account=100, seconds=900)
+QUARTER = 900
+SIGN_IN = Limit("sign-in", per_address=20, per_account=50, seconds=QUARTER)
+
+
+def of_keys() -> Limit:
+    """Of API keys and subkeys; the operator may set how many wrong ones an address may send."""
+    most: int = settings.KEY_FAILURES
+    return Limit("api", per_address=most, per_account=4 * most, seconds=QUARTER)
 
 
 def is_blocked(limit: Limit, address: str, account: str = "") -> bool:
@@ -52,8 +59,7 @@ def count_failure(limit: Limit, address: str, account: str = "") -> None:
 
 def forget_old() -> int:
     """Removes counts whose time is over; returns how many."""
-    longest = max(SIGN_IN.seconds, API.seconds)
-    deleted, _ = FailureCount.objects.filter(window__lt=int(time.time()) - 2 * longest).delete()
+    deleted, _ = FailureCount.objects.filter(window__lt=int(time.time()) - 2 * QUARTER).delete()
     return deleted
 
 
