@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from ..api.storage import Target
@@ -10,7 +11,8 @@ from . import fetching, upkeep
 from .archive import FileSet, SessionKey, as_chain, group
 from .cache import Cache
 from .decrypt import Unreadable, read_file
-from .interface import Chain, Engine, FetchRequest, Session, Verification, WriteRequest, WriteResult
+from .interface import Chain, Engine, FetchRequest, Inventory, Session, Verification, WriteRequest, WriteResult
+from .inventory import take_inventory
 from .manifest import Manifest, parse_manifest
 from .program import Program, find_program
 from .survey import survey
@@ -54,6 +56,14 @@ class DuplicityEngine(Engine):
     def chains(self, target: Target) -> Sequence[Chain]:
         """The complete chains on the target, oldest first. A chain ends before its first session that is not whole."""
         return [as_chain(sets) for sets in survey(target.files(), self._cache(target)).chains]
+
+    def inventory(self, target: Target) -> Inventory:
+        """Sessions that are whole, those that were once, and files that belong to none."""
+        return take_inventory(target, self._cache(target))
+
+    def session_at(self, target: Target, when: datetime | None) -> Session:
+        """Raises EngineError where there is none that old, ArchiveError where it is damaged."""
+        return fetching.choose(target, survey(target.files(), self._cache(target)), when)[-1].session()
 
     def write(self, target: Target, request: WriteRequest) -> WriteResult:
         """Stores one session. A full one is made, with a warning, where no increment is possible.

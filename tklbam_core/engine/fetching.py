@@ -29,7 +29,7 @@ def fetch(target: Target, request: FetchRequest, cache: Cache, temp: Path | None
     """
     found = survey(target.files(), cache)
     sets = [*found.complete, *found.undecided]
-    chain = _choose(target, found, request.time)
+    chain = choose(target, found, request.time)
     key = chain[-1].key
     destination = request.destination
     destination.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def fetch(target: Target, request: FetchRequest, cache: Cache, temp: Path | None
         raise failures.partly(target, destination, account.unread, count)
 
 
-def _choose(target: Target, found: Survey, when: datetime | None) -> list[FileSet]:
+def choose(target: Target, found: Survey, when: datetime | None) -> list[FileSet]:
     """The chain up to the session that holds the state wanted."""
     candidates = [*(each.key for each in (*found.complete, *found.undecided)), *found.damaged]
     if not candidates:

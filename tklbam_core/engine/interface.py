@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from ..api.models import StoredFile
 from ..api.progress import Progress, silent
 from ..api.storage import Target
 
@@ -90,6 +91,34 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedSession:
+    """A session that was complete once and can't be restored now, and why, a line each."""
+
+    session: Session
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Everything on a target. `chains` can be restored, oldest first; `orphans` are files that belong to no session:
+    what interrupted runs left, and what is not the archive's."""
+
+    chains: tuple[Chain, ...]
+    damaged: tuple[DamagedSession, ...]
+    orphans: tuple[StoredFile, ...]
+
+    @property
+    def sessions(self) -> list[Session]:
+        return [session for chain in self.chains for session in chain.sessions]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files there."""
+        sessions = [*self.sessions, *(each.session for each in self.damaged)]
+        return sum(session.size for session in sessions) + sum(file.size for file in self.orphans)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
     """Fetch the state at `time` (None: the latest) into `destination`, an empty directory.
 
@@ -114,6 +143,14 @@ class Engine(Protocol):
 
     def chains(self, target: Target) -> Sequence[Chain]:
         """The complete chains on the target, oldest first, from the names and sizes of its files alone."""
+        ...
+
+    def inventory(self, target: Target) -> Inventory:
+        """Everything on the target, from the names and sizes of its files alone."""
+        ...
+
+    def session_at(self, target: Target, when: datetime | None) -> Session:
+        """The session that `fetch` takes for the state at `when` (None: the latest)."""
         ...
 
     def write(self, target: Target, request: WriteRequest) -> WriteResult:
