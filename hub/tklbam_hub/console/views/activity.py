@@ -1,0 +1,27 @@
+"""The audit log, as its account may read it."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from tklbam_hub.audit.models import AuditEntry
+from tklbam_hub.console import paging
+from tklbam_hub.console.reader import account_of, page
+
+
+@require_safe
+@page
+def overview(request: HttpRequest) -> HttpResponse:
+    account = account_of(request)
+    q = request.GET.get("q", "").replace("\0", "").strip()[:200]
+    entries = AuditEntry.objects.filter(account=account)
+    if q:
+        entries = entries.filter(
+            Q(action__icontains=q) | Q(subject__icontains=q) | Q(actor__icontains=q) | Q(detail__icontains=q)
+        )
+    listed = paging.page_of(request, entries)
+    context = paging.context(listed) | {"section": "activity", "entries": list(listed), "q": q}
+    return render(request, "console/activity.html", context)
