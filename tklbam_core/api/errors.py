@@ -85,7 +85,12 @@ class PluginError(TklbamError):
 
 
 class TargetError(TklbamError):
-    """The storage target can't be reached, read or written."""
+    """The storage target can't be reached, read or written. `transient`: trying again may help (a connection that
+    broke, a server that is busy), as it doesn't with wrong credentials or a wrong name."""
+
+    def __init__(self, what: str, remedy: str = "", *, transient: bool = False) -> None:
+        super().__init__(what, remedy)
+        self.transient = transient
 
 
 class HubError(TklbamError):

@@ -15,7 +15,9 @@ from .models import EngineAddress, StoredFile
 class Target(abc.ABC):
     """One place where sessions are stored: a flat set of named files.
 
-    Every method raises TargetError, with the address and what to do, when the target can't be reached or refuses.
+    Every method raises TargetError, with the address and what to do, when the target can't be reached or refuses;
+    with `transient=True` where trying again may help, which the core does. None may wait for a dead network for ever:
+    `network-timeout` (seconds) is in the request's options.
     """
 
     address: str
@@ -44,6 +46,21 @@ class Target(abc.ABC):
     @abc.abstractmethod
     def read(self, name: str) -> BinaryIO:
         """Opens one file for reading as a stream of bytes."""
+
+    def read_from(self, name: str, offset: int) -> BinaryIO:
+        """Opens one file for reading from `offset` bytes on: a download that was cut goes on there.
+
+        Unless a target can do better, what lies before is read and thrown away.
+        """
+        stream = self.read(name)
+        left = offset
+        try:
+            while left and (data := stream.read(min(left, 1 << 20))):
+                left -= len(data)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     @abc.abstractmethod
     def write(self, name: str, content: BinaryIO) -> None:
