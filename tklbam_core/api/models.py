@@ -35,7 +35,6 @@ class DumpRequest:
     limits: Limits
     options: Mapping[str, str] = field(default_factory=dict)
     root: Path = Path("/")
-    simulate: bool = False
     progress: Progress = silent
 
 

@@ -62,7 +62,7 @@ def mysql2fs(
     from .connection import reach
     from .dump import dump_databases
 
-    report = dump_databases(reach(_options(server)), out, rules, lock_tables="auto", simulate=False, progress=silent)
+    report = dump_databases(reach(_options(server)), out, rules, lock_tables="auto", progress=silent)
     return _tell(report, verbose)
 
 

@@ -37,7 +37,7 @@ class Dump:
 
 
 def dump_databases(
-    server: Server, directory: Path, limits: Limits, *, lock_tables: str, simulate: bool, progress: Progress
+    server: Server, directory: Path, limits: Limits, *, lock_tables: str, progress: Progress
 ) -> DatabaseReport:
     """Dumps what `limits` take into `directory` (made here). `lock_tables`: auto, yes or no (MyISAM, Aria, …).
 
@@ -50,10 +50,9 @@ def dump_databases(
             engines = transactional_engines(session)
             charsets = {c.charset for d in dump.databases for t in d.tables for c in t.columns if c.charset}
             unsafe = unsafe_charsets(session, charsets)
-            if not simulate:
-                directory.mkdir(parents=True, exist_ok=True)
-                if limits.takes_database("mysql"):
-                    _dump_accounts(dump, session)
+            directory.mkdir(parents=True, exist_ok=True)
+            if limits.takes_database("mysql"):
+                _dump_accounts(dump, session)
     except Error as error:
         raise DatabaseError(
             f"{server} can't be read: {reason(error)}", "Give an account that may read everything."
@@ -62,8 +61,6 @@ def dump_databases(
         for table in database.tables:
             limits.takes_table(database.name, table.name)
     dump.warnings += [f"limit {rule.worded('mysql')} matches no database or table" for rule in limits.unmatched()]
-    if simulate:
-        return _report(dump, {}, {})
     for database in dump.databases:
         _write_definitions(dump.layout, database)
     jobs, clock = _dump_rows(dump, engines, unsafe, lock_tables, progress)
@@ -248,18 +245,13 @@ def _write_manifest(dump: Dump, infos: dict[str, dict[str, TableFile]]) -> None:
 def _report(dump: Dump, infos: dict[str, dict[str, TableFile]], seconds: dict[str, float]) -> DatabaseReport:
     results = []
     for database in dump.databases:
-        tables = infos.get(database.name)
-        size = (
-            sum(size for info in tables.values() for _, _, size in info.files)
-            if tables is not None
-            else sum(table.size for table in database.tables)
-        )
+        tables = infos[database.name]
         results.append(
             DatabaseResult(
                 name=database.name,
                 tables=len(database.tables),
-                rows=sum(info.rows or 0 for info in tables.values()) if tables is not None else None,
-                size=size,
+                rows=sum(info.rows or 0 for info in tables.values()),
+                size=sum(size for info in tables.values() for _, _, size in info.files),
                 seconds=round(seconds.get(database.name, 0.0), 3),
             )
         )

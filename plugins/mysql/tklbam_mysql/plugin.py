@@ -33,7 +33,6 @@ class MysqlPlugin:
             request.extras / DIRECTORY,
             _with_accounts(request.limits),
             lock_tables=request.options.get("lock-tables", "auto"),
-            simulate=request.simulate,
             progress=request.progress,
         )
 

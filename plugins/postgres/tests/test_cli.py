@@ -28,11 +28,20 @@ def test_there_and_back_by_the_environment(cluster: Any, other: Any, tmp_path: P
 
     assert tklbam(other, "fs2pgsql", "--simulate", str(out)).returncode == 0
     assert "shop" not in other.databases()
-    done = tklbam(other, "fs2pgsql", str(out), "-postgres")
+    done = tklbam(other, "fs2pgsql", "--root", "/", str(out), "-postgres")
     assert (done.returncode, done.stderr) == (0, "warning: shop: not in the backup, so empty: public.log\n")
     assert other.sql("SELECT (SELECT count(*) FROM goods), (SELECT count(*) FROM log)", "shop") == "1|0\n"
     assert other.sql("SELECT to_regclass('in_postgres') IS NULL") == "t\n"
     assert [name for name in other.databases() if name.startswith("tklbam")] == []
+
+
+def test_quiet_says_nothing_and_another_root_has_no_server(cluster: Any, tmp_path: Path) -> None:
+    done = tklbam(cluster, "pgsql2fs", "-q", str(tmp_path / "pgfs"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    nobody = SimpleNamespace(environment={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
+    done = tklbam(nobody, "pgsql2fs", f"--root={tmp_path}", str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert "no PostgreSQL on this host" in done.stderr
 
 
 def test_a_directory_that_is_not_empty_is_refused(cluster: Any, tmp_path: Path) -> None:

@@ -93,15 +93,6 @@ def test_pg_restore_takes_the_joined_pieces(cluster: Any, other: Any, extras: Pa
     assert other.checksums("shop") == cluster.checksums("shop")
 
 
-def test_a_simulated_dump_writes_nothing(cluster: Any, extras: Path) -> None:
-    cluster.sql(SHOP)
-    request = DumpRequest(extras=extras, limits=Limits(), options=cluster.options, simulate=True)
-    report = plugin.tklbam_database_dump(request)
-    assert report is not None
-    assert [(each.name, each.tables) for each in report.databases] == [("postgres", 0), ("shop", 2)]
-    assert list(extras.iterdir()) == []
-
-
 def test_changes_to_template1_are_told(cluster: Any, extras: Path) -> None:
     assert cluster.dump(extras).warnings == ()
     cluster.run("psql", "-d", "template1", "-c", "CREATE TABLE added (a int)")

@@ -14,8 +14,8 @@ from tklbam_core.api import (
     TklbamError,
 )
 
-from . import catalogue, clusters, layout, options
-from .connect import Server, connect, reach
+from . import clusters, layout, options
+from .connect import Server, reach
 from .dump import dump_cluster
 from .failures import failure_of, told
 
@@ -35,16 +35,12 @@ def dump(request: DumpRequest) -> DatabaseReport | None:
     results: list[DatabaseResult] = []
     warnings: list[str] = []
     base = request.extras / layout.DIRECTORY
-    if not request.simulate:
-        if base.exists():
-            shutil.rmtree(base)
-        base.mkdir(mode=0o700, parents=True)
+    if base.exists():
+        shutil.rmtree(base)
+    base.mkdir(mode=0o700, parents=True)
     index = []
     for server in servers:
         prefix = f"{server.cluster.name}:" if len(found) > 1 else ""
-        if request.simulate:
-            results += _would_dump(server, request, prefix)
-            continue
         try:
             dumped = dump_cluster(server, base, request.limits, chosen, request.progress)
         except TklbamError as error:
@@ -59,14 +55,12 @@ def dump(request: DumpRequest) -> DatabaseReport | None:
         warnings += [f"{prefix}{'' if not prefix else ' '}{warning}" for warning in dumped.warnings]
     warnings += [f"the limit pgsql:{rule} matches no database or table" for rule in request.limits.unmatched()]
     if failures and not results:
-        if not request.simulate:
-            shutil.rmtree(base, ignore_errors=True)
+        shutil.rmtree(base, ignore_errors=True)
         raise DatabaseError(
             f"nothing of PostgreSQL could be read: {told(failures)}",
             "Start the server, or put `allow-missing-database yes` into the configuration to back up without it.",
         )
-    if not request.simulate:
-        layout.write_index(base, index)
+    layout.write_index(base, index)
     return DatabaseReport(
         engine=ENGINE,
         directory=layout.DIRECTORY,
@@ -85,21 +79,6 @@ def _reach_all(found: list[clusters.Cluster], chosen: options.Options) -> tuple[
         except DatabaseError as error:
             failures.append(failure_of(f"cluster {cluster.name}", error))
     return servers, failures
-
-
-def _would_dump(server: Server, request: DumpRequest, prefix: str) -> list[DatabaseResult]:
-    results = []
-    for database in catalogue.databases(server):
-        if not request.limits.takes_database(database.name) or not database.connectable:
-            continue
-        with connect(server, database.name) as connection:
-            tables = catalogue.tables(connection)
-        for table in tables:
-            request.limits.takes_table(database.name, table.name)
-        results.append(
-            DatabaseResult(name=prefix + database.name, tables=len(tables), rows=None, size=database.size, seconds=0.0)
-        )
-    return results
 
 
 def _named(prefix: str, result: DatabaseResult) -> DatabaseResult:

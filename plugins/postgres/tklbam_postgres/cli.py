@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,18 +20,42 @@ class LimitsCommand(click.Command):
     """A command whose words may begin with a dash, as limits do: only its own flags are options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        flags = {name for parameter in self.get_params(ctx) for name in parameter.opts if name.startswith("-")}
-        options = [word for word in args if word in flags or word.startswith("--")]
-        words = [word for word in args if word not in options]
+        takes_value = {name: not getattr(each, "is_flag", False) for each in self.get_params(ctx) for name in each.opts}
+        options, words = [], []
+        rest = iter(args)
+        for word in rest:
+            if word.startswith("--") or word in takes_value:
+                options.append(word)
+                if takes_value.get(word, False):
+                    options += [value for value in [next(rest, None)] if value is not None]
+            else:
+                words.append(word)
         return super().parse_args(ctx, [*options, "--", *words])
+
+
+def common_options(function: Any) -> Any:
+    """Adds the options that every command takes."""
+    for option in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback when something fails."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong."),
+        click.option(
+            "--root",
+            metavar="DIR",
+            default="/",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            help="Treat DIR as the system: its servers are not looked for.",
+        ),
+        click.option("-v", "--verbose", is_flag=True, help="Say what is at hand."),
+    ):
+        function = option(function)
+    return function
 
 
 @click.command("pgsql2fs", cls=LimitsCommand, context_settings=SETTINGS)
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 @click.argument("limits", nargs=-1, metavar="[-]DB[/TABLE]…", type=click.UNPROCESSED)
-@click.option("-v", "--verbose", is_flag=True, help="Say what is at hand.")
-@click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
-def pgsql2fs(out: Path, limits: tuple[str, ...], verbose: bool, debug: bool) -> int:
+@common_options
+def pgsql2fs(out: Path, limits: tuple[str, ...], verbose: bool, root: Path, quiet: bool) -> int:
     """Dumps PostgreSQL databases into the directory OUT.
 
     The server is the one that libpq's environment names (PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE), else every
@@ -51,6 +75,7 @@ def pgsql2fs(out: Path, limits: tuple[str, ...], verbose: bool, debug: bool) -> 
             extras=Path(scratch),
             limits=Limits.parse(limits, "pgsql", prefixed=False),
             options=from_environment(),
+            root=root,
             progress=_progress(verbose),
         )
         report = dump(request)
@@ -61,16 +86,15 @@ def pgsql2fs(out: Path, limits: tuple[str, ...], verbose: bool, debug: bool) -> 
         if out.exists():
             out.rmdir()
         shutil.move(Path(scratch) / DIRECTORY, out)
-    return _tell(report)
+    return _tell(report, quiet)
 
 
 @click.command("fs2pgsql", cls=LimitsCommand, context_settings=SETTINGS)
 @click.argument("pgfs", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="PGFS")
 @click.argument("limits", nargs=-1, metavar="[-]DB[/TABLE]…", type=click.UNPROCESSED)
 @click.option("--simulate", "-s", is_flag=True, help="Change nothing; say what would be restored.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what is at hand.")
-@click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
-def fs2pgsql(pgfs: Path, limits: tuple[str, ...], simulate: bool, verbose: bool, debug: bool) -> int:
+@common_options
+def fs2pgsql(pgfs: Path, limits: tuple[str, ...], simulate: bool, verbose: bool, root: Path, quiet: bool) -> int:
     """Restores PostgreSQL databases from the directory PGFS, in the present format or that of classic TKLBAM.
 
     Databases of the same name are replaced, each once its new content is loaded whole. The server is the one that
@@ -88,12 +112,13 @@ def fs2pgsql(pgfs: Path, limits: tuple[str, ...], simulate: bool, verbose: bool,
                 limits=Limits.parse(limits, "pgsql", prefixed=False),
                 rollback=None,
                 options=from_environment(),
+                root=root,
                 simulate=simulate,
                 progress=_progress(verbose),
             )
         )
     assert report is not None
-    return _tell(report)
+    return _tell(report, quiet)
 
 
 def from_environment() -> dict[str, str]:
@@ -111,11 +136,12 @@ def _progress(verbose: bool) -> Progress:
     return show if verbose else silent
 
 
-def _tell(report: DatabaseReport) -> int:
+def _tell(report: DatabaseReport, quiet: bool) -> int:
     """Prints a report; the exit status: 3 where something is missing."""
     for result in report.databases:
         rows = "" if result.rows is None else f", {result.rows} rows"
-        click.echo(f"{result.name}: {result.tables} tables{rows}, {result.size} bytes, {result.seconds:.1f} s")
+        if not quiet:
+            click.echo(f"{result.name}: {result.tables} tables{rows}, {result.size} bytes, {result.seconds:.1f} s")
         for warning in result.warnings:
             click.echo(f"warning: {result.name}: {warning}", err=True)
     for warning in report.warnings:
