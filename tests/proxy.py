@@ -55,16 +55,24 @@ class Proxy:
 
     def close(self) -> None:
         """From now on the port refuses connections."""
-        self._server.close()
-        self.cut()
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def _plan(self, counts: tuple[int, ...]) -> None:
         self._cuts = [self.passed + total for total in itertools.accumulate(counts)]
+
+    async def _end(self) -> None:
+        self._server.close()
+        await self._cut()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in others:
+            each.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _cut(self) -> None:
         for each in self._open:
@@ -114,6 +122,8 @@ class Proxy:
 
 def _reset(connection: asyncio.StreamWriter) -> None:
     """Ends a connection the hard way: the peer gets RST, as from a machine that has gone."""
+    if connection.is_closing():
+        return
     with contextlib.suppress(OSError):
         connection.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.transport.abort()

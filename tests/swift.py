@@ -32,6 +32,10 @@ KEY, SECRET, REGION = "test:tester", "testing-secret-3b1f", "us-east-1"
 """An access key with its secret; with the native API the user and the password."""
 SECOND_KEY, SECOND_SECRET = "test:second", "second-secret-77c0"
 """Another user of the same account, who sees the same buckets."""
+APPENDER, APPENDER_SECRET = "test:appender", "appender-secret-90aa"
+"""One who, as if by a policy, may not delete: neither an object nor a version of one."""
+TEMPORARY, TEMPORARY_SECRET = "test:temporary", "temporary-secret-51fe"
+"""One who needs a session token: a time (seconds since 1970, as text) until which it is good. See `session_token`."""
 KINDS = ("account", "container", "object", "proxy")
 PATIENCE = 60
 """Seconds in which a server must have come up."""
@@ -67,7 +71,7 @@ use = egg:swift#healthcheck
 """
 )
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats s3api tempauth copy container-quotas "
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats gate s3api tempauth copy container-quotas "
     "slo dlo versioned_writes symlink proxy-server"
 )
 PROXY = (
@@ -95,6 +99,8 @@ use = egg:swift#proxy_logging
 access_log_headers = false
 [filter:cache]
 paste.filter_factory = forgetful:factory
+[filter:gate]
+paste.filter_factory = gate:factory
 [filter:listing_formats]
 use = egg:swift#listing_formats
 [filter:s3api]
@@ -163,6 +169,46 @@ def factory(_, **__):
 
     return filter
 '''
+GATE = '''\
+"""What a cloud's policies and temporary keys would do, in front of the S3 API, by the access key of a request."""
+
+import time
+from urllib.parse import parse_qs
+
+
+def refusal(environ):
+    words = environ.get("HTTP_AUTHORIZATION", "")
+    key = words.partition("Credential=")[2].partition("/")[0]
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    method = environ["REQUEST_METHOD"]
+    deletes = (method == "DELETE" and "uploadId" not in query) or (method == "POST" and "delete" in query)
+    if key == "APPENDER" and deletes:
+        return "403 Forbidden", "AccessDenied", "Access Denied by the policy"
+    if key == "TEMPORARY":
+        token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+        if not token:
+            return "403 Forbidden", "InvalidAccessKeyId", "This key needs a token."
+        if float(token) < time.time():
+            return "400 Bad Request", "ExpiredToken", "The provided token has expired."
+    return None
+
+
+def factory(_, **__):
+    def filter(app):
+        def call(environ, start_response):
+            refused = refusal(environ)
+            if refused is None:
+                return app(environ, start_response)
+            status, code, message = refused
+            body = f"<?xml version=\'1.0\'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+            length = "0" if environ["REQUEST_METHOD"] == "HEAD" else str(len(body))
+            start_response(status, [("Content-Type", "application/xml"), ("Content-Length", length)])
+            return [] if length == "0" else [body]
+
+        return call
+
+    return filter
+'''
 RINGS = """\
 import sys
 from swift.common.ring import RingBuilder
@@ -191,6 +237,11 @@ def environment() -> Path:
     return place
 
 
+def session_token(seconds: float) -> str:
+    """A token with which the temporary key is good for so long."""
+    return f"{time.time() + seconds:.3f}"
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that the kernel says are free."""
     probes = [socket.socket() for _ in range(count)]
@@ -211,7 +262,12 @@ class Swift:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.users = {KEY: SECRET, SECOND_KEY: SECOND_SECRET}
+        self.users = {
+            KEY: SECRET,
+            SECOND_KEY: SECOND_SECRET,
+            APPENDER: APPENDER_SECRET,
+            TEMPORARY: TEMPORARY_SECRET,
+        }
         self.ports = dict(zip(KINDS, free_ports(len(KINDS)), strict=True))
         self._python = environment() / "bin/python"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -221,6 +277,7 @@ class Swift:
             "[swift-hash]\nswift_hash_path_suffix = loopback\n[storage-policy:0]\nname = one\ndefault = yes\n"
         )
         (directory / "forgetful.py").write_text(FORGETFUL)
+        (directory / "gate.py").write_text(GATE.replace("APPENDER", APPENDER).replace("TEMPORARY", TEMPORARY))
         stores = [str(self.ports[kind]) for kind in KINDS[:3]]
         subprocess.run([self._python, "-W", "ignore", "-c", RINGS, directory, *stores], check=True)
 
