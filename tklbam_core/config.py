@@ -19,6 +19,7 @@ from .api.redact import split_password
 from .conf_syntax import Setting, read_overrides, read_settings
 from .conf_values import CacheSize, KeyValue
 from .host import Host
+from .price import Price
 from .schedule import Interval
 
 COMMAND_LINE = "command line"
@@ -69,6 +70,7 @@ class Config(BaseModel):
     storage_option: tuple[Annotated[KeyValue, BeforeValidator(allowed.storage_option)], ...] = Field(
         (), alias="storage-option"
     )
+    price: tuple[Annotated[Price, BeforeValidator(Price.parse)], ...] = Field((), alias="price")
     hub_url: HubUrl | None = Field(None, alias="hub-url")
     hub_ca_file: AbsolutePath | None = Field(None, alias="hub-ca-file")
     hub_directory: tuple[AbsolutePath, ...] = Field((), alias="hub-directory")
@@ -173,7 +175,7 @@ def options() -> dict[str, str]:
     return {field.alias: name for name, field in Config.model_fields.items() if field.alias}
 
 
-_LISTS = frozenset({"address", "disable-plugin", "database-option", "storage-option", "hub-directory"})
+_LISTS = frozenset({"address", "disable-plugin", "database-option", "storage-option", "price", "hub-directory"})
 _PATHS = frozenset({"extras-dir", "restore-cache-dir", "hub-ca-file"})
 
 
