@@ -27,7 +27,8 @@ def subkey(request: HttpRequest) -> Answer:
 def storage_credentials(request: HttpRequest) -> Answer:
     """For the backup that the client names (`backup_id`), else for all that its key may see."""
     key = authentication.by_subkey(request)
-    number = Fields(request).optional("backup_id", records.WORD)
+    fields = Fields(request)
+    number = fields.text("backup_id", records.WORD) if "backup_id" in fields else ""
     try:
         issued = _for_backup(key, records.find(key, number)) if number else _for_key(key)
     except credentials.NoCredentials as error:

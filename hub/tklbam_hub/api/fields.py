@@ -25,6 +25,9 @@ class Fields:
         except SuspiciousOperation:
             raise ApiError("Request.TooLarge", "the body has more fields than any call needs") from None
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
     def text(self, name: str, most: int) -> str:
         """A field that must be there, of 1 to `most` characters."""
         value = self.optional(name, most)
