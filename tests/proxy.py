@@ -70,9 +70,8 @@ class Proxy:
         self._server.close()
         await self._cut()
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        for each in others:
-            each.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        if others:
+            await asyncio.wait(others, timeout=5)
 
     async def _cut(self) -> None:
         for each in self._open:

@@ -61,7 +61,7 @@ def parse(address: str, settings: Settings, environment: Mapping[str, str]) -> P
     if host is not None and not PORT.fullmatch(host):
         raise _senseless(shown, f"names no host: {host!r}")
     names = [unquote(name, errors="surrogateescape") for name in names if name]
-    if not names:
+    if not names or not first:
         hint = f" A bucket whose name has a dot is written s3+http://{host}/prefix." if host and ":" not in host else ""
         raise _senseless(shown, "names no bucket", hint)
     bucket, *path = names
