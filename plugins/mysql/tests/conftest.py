@@ -38,7 +38,9 @@ class RealServer(MariaDB):
                 if name not in ("mysql", "information_schema", "performance_schema", "sys"):
                     session.execute(f"DROP DATABASE {quote(str(name))}")
             for user, host, role in session.texts("SELECT User, Host, is_role FROM mysql.user"):
-                if role == "Y":
+                if user == "PUBLIC":
+                    session.execute("REVOKE ALL PRIVILEGES, GRANT OPTION FROM PUBLIC")
+                elif role == "Y":
                     session.execute(f"DROP ROLE {quote(str(user))}")
                 elif user not in ("root", "mariadb.sys"):
                     session.execute(f"DROP USER {quote(str(user))}@{quote(str(host))}")

@@ -73,7 +73,7 @@ def _statements(session: Session, server: Server, name: str, role: bool) -> list
     grants = [str(row[0]) for row in session.texts(f"SHOW GRANTS FOR {name}")]
     if role:
         # A role's grants are listed with those of the roles it holds; each has its own entry.
-        grants = [grant for grant in grants if re.search(rf" TO {re.escape(name)}(?: |$)", grant)]
+        grants = [grant for grant in grants if re.search(rf" TO {re.escape(_as_shown(name))}(?: |$)", grant)]
     if not server.is_mariadb:
         default = session.texts(
             "SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles "
@@ -83,6 +83,11 @@ def _statements(session: Session, server: Server, name: str, role: bool) -> list
             roles = ", ".join(account_name(str(user), str(host), False) for user, host in default)
             grants.append(f"ALTER USER {name} DEFAULT ROLE {roles}")
     return created + grants
+
+
+def _as_shown(role: str) -> str:
+    """How SHOW GRANTS writes a role: everyone without quotes."""
+    return "PUBLIC" if role == PUBLIC else role
 
 
 @dataclass(slots=True)
@@ -116,7 +121,9 @@ def apply_accounts(session: Session, server: Server, entries: list[AccountEntry]
     made = []
     for entry in entries:
         try:
-            if entry.account != PUBLIC:
+            if entry.account == PUBLIC:
+                _empty_role(session, PUBLIC)
+            else:
                 _create(session, server, entry)
             made.append(entry)
         except Error as error:
@@ -156,15 +163,20 @@ def _create(session: Session, server: Server, entry: AccountEntry) -> None:
 
 
 def _empty_role(session: Session, role: str) -> None:
-    for (grant,) in session.texts(f"SHOW GRANTS FOR {role}"):
-        held = re.match(rf"GRANT (`(?:[^`]|``)*`) TO {re.escape(role)}(?: |$)", str(grant))
+    shown = _as_shown(role)
+    grants = [str(grant) for (grant,) in session.texts(f"SHOW GRANTS FOR {shown}")]
+    for grant in grants:
+        held = re.match(rf"GRANT (`(?:[^`]|``)*`) TO {re.escape(shown)}(?: |$)", grant)
         if held:
-            session.execute(f"REVOKE {held.group(1)} FROM {role}")
-    session.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {role}")
+            session.execute(f"REVOKE {held.group(1)} FROM {shown}")
+    if grants or role != PUBLIC:  # everyone is no role on a server where nothing was ever granted to everyone
+        session.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {shown}")
 
 
 def drop_account(session: Session, account: str, role: bool) -> None:
-    if account != PUBLIC:
+    if account == PUBLIC:
+        _empty_role(session, PUBLIC)
+    else:
         session.execute(f"DROP {'ROLE' if role else 'USER'} IF EXISTS {account}")
 
 

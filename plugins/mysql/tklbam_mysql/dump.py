@@ -16,7 +16,7 @@ from .catalogue import Database, Reader, Table, database_names, transactional_en
 from .connection import Error, Server, Session, connect, dump_client, reason
 from .cut import RowsWriter
 from .layout import Layout, TableFile
-from .names import qualified
+from .names import literal, qualified, quote
 from .rows import Job, RowReader
 
 LOCKED_AT_MOST = 256 << 20
@@ -53,6 +53,7 @@ def dump_databases(
             directory.mkdir(parents=True, exist_ok=True)
             if limits.takes_database("mysql"):
                 _dump_accounts(dump, session)
+                _name_loadable_functions(dump, session)
     except Error as error:
         raise DatabaseError(
             f"{server} can't be read: {reason(error)}", "Give an account that may read everything."
@@ -96,6 +97,21 @@ def _dump_accounts(dump: Dump, session: Session) -> None:
     else:
         layout.write_accounts(dump.layout.directory / layout.ACCOUNTS, entries)
     dump.failures += failures
+
+
+def _name_loadable_functions(dump: Dump, session: Session) -> None:
+    """Functions out of shared libraries stay the server's own: a restore must not make a server load machine code."""
+    try:
+        functions = session.texts("SELECT name, type, dl FROM mysql.func ORDER BY name")
+    except Error as error:
+        dump.warnings.append(f"functions out of libraries can't be listed, and are not in the backup: {reason(error)}")
+        return
+    for name, kind, library in functions:
+        aggregate = "AGGREGATE " if kind == "aggregate" else ""
+        dump.warnings.append(
+            f"function {name} of the library {library} is not in the backup: on the new server, install the library "
+            f"and run CREATE {aggregate}FUNCTION {quote(str(name))} RETURNS … SONAME {literal(str(library))}"
+        )
 
 
 def _write_definitions(target: Layout, database: Database) -> None:
