@@ -11,6 +11,7 @@ from itertools import pairwise
 from tklbam_hub.console import wording
 
 TICKS = 4
+ROUND = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 NARROWEST, WIDEST = 1.5, 22.0
 """A bar's width: still to be seen, and no wider than looks right when there are few."""
 LEFT, TOP, RIGHT, BOTTOM = 62, 12, 8, 26
@@ -151,24 +152,21 @@ class _Scale:
 
     def ticks(self) -> tuple[Tick, ...]:
         levels = range(0, self._ceiling + 1, self._step)
-        return tuple(Tick(round(self.place(level), 1), wording.size(level).replace(".0 ", " ")) for level in levels)
+        return tuple(Tick(round(self.place(level), 1), _round_size(level)) for level in levels)
+
+
+def _round_size(level: int) -> str:
+    return wording.size(level).replace(".0 ", " ") if level else "0"
 
 
 def _round_step(highest: int) -> int:
-    """The distance of gridlines: 1, 2 or 5 times a power of ten of the unit (bytes, KB, MB…) that suits the highest."""
+    """The distance of gridlines: a round number of the unit that it is written in."""
     unit = 1
-    while highest > unit * 1024 and unit < 1 << 40:
-        unit <<= 10
-    # Below four of a unit the gridlines are in the unit below it.
-    if highest < unit * TICKS and unit > 1:
-        unit >>= 10
-    power = 1
     while True:
-        for factor in (1, 2, 5):
-            step = unit * factor * power
-            if highest <= step * TICKS:
-                return step
-        power *= 10
+        for factor in ROUND:
+            if highest <= unit * factor * TICKS:
+                return unit * factor
+        unit <<= 10
 
 
 def _dates(points: Sequence[Point], width: int, thick: float, count: int) -> tuple[Tick, ...]:

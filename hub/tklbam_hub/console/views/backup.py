@@ -21,8 +21,10 @@ from tklbam_hub.records.models import BackupRecord, BackupSession
 
 SESSIONS = 30
 CHARTED = 60
-BROAD = (720, 220, 6)
-NARROW = (340, 210, 3)
+# Width, height and how many dates fit.
+BROAD = (560, 220, 4)
+NARROW = (340, 200, 3)
+LEGEND = {charts.Kind.FULL: "Full", charts.Kind.INCREMENT: "Increment", charts.Kind.FAILED: "Failed"}
 KINDS = {
     BackupSession.Kind.FULL: charts.Kind.FULL,
     BackupSession.Kind.INCREMENT: charts.Kind.INCREMENT,
@@ -99,7 +101,9 @@ def _charts(drawn: list[BackupSession]) -> list[dict[str, Any]]:
         pictures.append({"title": "Stored in all", "id": "in-all", "shapes": sizes, "line": True})
     if any(point.kind is not charts.Kind.FAILED for point in added):
         bars = [charts.bars(added, *shape) for shape in (BROAD, NARROW)]
-        pictures.append({"title": "Added by each session", "id": "added", "shapes": bars, "line": False})
+        kinds = {point.kind for point in added}
+        legend = [(kind, title) for kind, title in LEGEND.items() if kind in kinds]
+        pictures.append({"title": "Added by each session", "id": "added", "shapes": bars, "legend": legend})
     return pictures
 
 
