@@ -17,7 +17,7 @@ _IN_TEXT = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@'\"]*):[^\s/'\"]+@")
 _SECRET_NAME = re.compile(
     r"pass|pwd|secret|token|credential|(^|[_-])(api|access|account|application|private)?_?key$", re.I
 )
-_PLACE_NAME = re.compile(r"(file|files|path|dir|home|url|_id)$", re.I)
+_PLACE_NAME = re.compile(r"(file|files|path|dir|home|url|_id)$|^(OLD)?PWD$", re.I)
 _PUBLIC_FIELDS = frozenset({"type", "user", "username", "accesskey", "access-key", "expiration", "region", "endpoint"})
 
 
