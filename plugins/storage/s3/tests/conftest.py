@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +33,20 @@ def opened(
     return target
 
 
+@functools.cache
+def client_of(endpoint: str) -> Any:
+    """Made once: it takes a good part of a second."""
+    import boto3
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=servers.KEY,
+        aws_secret_access_key=servers.SECRET,
+        region_name=servers.REGION,
+    )
+
+
 @dataclass
 class Bucket:
     """A bucket of one's own on a server, not made yet. `credentials` are the first user's."""
@@ -56,17 +72,9 @@ class Bucket:
     @property
     def client(self) -> Any:
         """boto3's client of the same server, to look behind the plugin's back."""
-        import boto3
+        return client_of(self.server.endpoint)
 
-        return boto3.client(
-            "s3",
-            endpoint_url=self.server.endpoint,
-            aws_access_key_id=servers.KEY,
-            aws_secret_access_key=servers.SECRET,
-            region_name=servers.REGION,
-        )
-
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         return [each["Key"] for each in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
 
 
@@ -82,8 +90,6 @@ def bucket(swift: Swift) -> Bucket:
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of this machine's AWS configuration may reach a test, and nobody asks for an instance's role."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from typing import Any
 
 from tklbam_core.api import TargetError
@@ -46,6 +47,10 @@ def new_client(place: Place, settings: Settings, source: CredentialSource, sessi
     """An S3 client that tries every request `attempts` times, waiting longer and longer, with jitter, in between."""
     from botocore.config import Config
 
+    if settings.ca_file is not None and not os.access(settings.ca_file, os.R_OK):
+        raise TargetError(
+            f"{place.address}: the certificates in {settings.ca_file} can't be read", "Check storage-option s3-ca-file."
+        )
     path = addressing(place, settings)
     choices: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT,

@@ -87,6 +87,11 @@ _SAID: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern, re.I), what, remedy)
     for pattern, what, remedy in (
         (
+            r"NO_CERTIFICATE_OR_CRL_FOUND|\[X509\]|PEM lib|Invalid CA bundle",
+            "the file of certificates holds none",
+            "Check storage-option s3-ca-file.",
+        ),
+        (
             r"WRONG_VERSION_NUMBER|record layer failure|unknown protocol|EOF occurred in violation of protocol",
             "it does not speak TLS",
             "If it speaks plain HTTP, set storage-option s3-tls=no.",
@@ -95,11 +100,6 @@ _SAID: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             r"certificate verify failed|CERTIFICATE_VERIFY_FAILED|SSL validation failed|hostname .* doesn't match",
             "its certificate is not to be trusted",
             "Name the authority that signed it in storage-option s3-ca-file, or check the host.",
-        ),
-        (
-            r"Invalid CA bundle|Could not find a suitable TLS CA|invalid path: .*ca|CA certificate bundle",
-            "the file of certificates can't be read",
-            "Check storage-option s3-ca-file.",
         ),
         (
             r"Failed to resolve|Name or service not known|name resolution|nodename nor servname|No address associated",
