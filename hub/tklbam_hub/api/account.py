@@ -30,7 +30,7 @@ def storage_credentials(request: HttpRequest) -> Answer:
     fields = Fields(request)
     number = fields.text("backup_id", records.WORD) if "backup_id" in fields else ""
     try:
-        issued = _for_backup(key, records.find(key, number)) if number else _for_key(key)
+        issued = for_backup(key, records.find(key, number)) if number else for_key(key)
     except credentials.NoCredentials as error:
         raise ApiError("Hub.NoStorage", str(error)) from None
     subject = f"backup {number}" if number else ""
@@ -38,7 +38,7 @@ def storage_credentials(request: HttpRequest) -> Answer:
     return {"type": issued.kind, **issued.fields}
 
 
-def _for_backup(key: ApiKey, backup: BackupRecord) -> credentials.Issued:
+def for_backup(key: ApiKey, backup: BackupRecord) -> credentials.Issued:
     scope = credentials.Scope(
         key.account_id, f"tklbam-{key.account_id}-{backup.number}", [backup.address], writes=key.account.subscribed
     )
@@ -51,7 +51,7 @@ def _for_backup(key: ApiKey, backup: BackupRecord) -> credentials.Issued:
     return credentials.static(backup.storage_access_key, backup.storage_secret_key)
 
 
-def _for_key(key: ApiKey) -> credentials.Issued:
+def for_key(key: ApiKey) -> credentials.Issued:
     """What a client gets that names no backup: classic ones never do."""
     backups = list(service.visible_to(key).select_related("storage").order_by("number"))
     if not backups:
@@ -64,10 +64,10 @@ def _for_key(key: ApiKey) -> credentials.Issued:
     here = [backup for backup in backups if backup.storage_id == storage.pk]
     if storage.mode == Storage.Mode.STATIC:
         if len(here) == 1:
-            return _for_backup(key, here[0])
+            return for_backup(key, here[0])
         return _pending() if not here else _refuse()
     if not storage.account_wide:
-        return _pending() if not here else _for_backup(key, here[0]) if len(here) == 1 else _refuse()
+        return _pending() if not here else for_backup(key, here[0]) if len(here) == 1 else _refuse()
     if key.own_records_only:
         if not here:
             return _pending()
