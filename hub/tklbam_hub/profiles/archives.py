@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import re
@@ -22,7 +23,7 @@ from tklbam_hub.profiles.models import ProfileArchive
 
 MOST_MEMBERS = 1000
 # An index of a million paths compresses to a tenth and less; beyond this nobody needs a profile.
-MOST_UNPACKED = 512 * 1024 * 1024
+MOST_UNPACKED = 256 * 1024 * 1024
 PROFILE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+~-]{0,199}")
 NEEDED = frozenset(("dirindex.conf", "dirindex", "packages"))
 
@@ -41,7 +42,8 @@ def check(profile_id: str, content: bytes) -> list[str]:
     if len(content) > settings.PROFILE_MAX_BYTES:
         raise BadArchive(f"the archive is larger than {settings.PROFILE_MAX_BYTES // 2**20} MB")
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        unpacked = _Limited(fileobj=io.BytesIO(content))
+        with tarfile.open(fileobj=unpacked, mode="r|") as archive:
             names = list(_safe_names(archive))
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise BadArchive(f"not a .tar.gz: {error}") from None
@@ -50,6 +52,19 @@ def check(profile_id: str, content: bytes) -> list[str]:
         raise BadArchive(f"not a profile: {', '.join(sorted(missing))} not in it")
     hooks = [name for name in names if name.startswith("hooks.d/")]
     return sorted(name for name in hooks if not name.endswith(".sig") and f"{name}.sig" not in hooks)
+
+
+class _Limited(gzip.GzipFile):
+    """What is read of an unpacked archive, headers included; there is an end to it."""
+
+    _taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self._taken += len(data)
+        if self._taken > MOST_UNPACKED:
+            raise BadArchive("the archive holds too much")
+        return data
 
 
 def _safe_names(archive: tarfile.TarFile) -> Iterator[str]:
