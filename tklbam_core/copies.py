@@ -69,7 +69,7 @@ def open_copies(
     """Opens the targets and, with `write`, proves that they can be written. Raises their error where none can be."""
     copies = Copies()
     doubted: dict[str, TklbamError] = {}
-    for address in _distinct(addresses):
+    for address in distinct(addresses):
         try:
             with own_failure(address):
                 target = open_target(address)
@@ -201,7 +201,7 @@ def _first(failed: Mapping[str, TklbamError]) -> TklbamError:
     return next(iter(failed.values()))
 
 
-def _distinct(addresses: Sequence[str]) -> list[str]:
+def distinct(addresses: Sequence[str]) -> list[str]:
     """Each target once, however often its address stands there."""
     found: dict[str, str] = {}
     for address in addresses:

@@ -36,6 +36,13 @@ def remember_place(target: Target, context: Context) -> None:
         context.registry.targets.write(replace(known, mount=str(held.point)))
 
 
+def accept(target: Target, context: Context) -> None:
+    """Forgets where the target lay before: it is meant to lie where it does now."""
+    known = context.registry.targets.read(target.address)
+    if known.mount:
+        context.registry.targets.write(replace(known, mount=""))
+
+
 def prove_mounted(place: Path, address: str, before: str = "", system: Path = Path("/")) -> Mount | None:
     """The file system that `place` lies on. `before` is the mount point of the one it lay on earlier; `system` is where
     fstab and the like are read. Raises TargetError."""

@@ -42,13 +42,16 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """An amount a month."""
+    """An amount a month; as text it says that it is an estimate."""
 
     amount: Decimal
     currency: str
 
+    def to_json(self) -> dict[str, float | str]:
+        return {"amount": float(self.amount), "currency": self.currency}
+
     def __str__(self) -> str:
-        shown = f"{self.amount:.2f}" if self.amount >= Decimal("0.005") or not self.amount else "less than 0.01"
+        shown = "less than 0.01" if self.amount < Decimal("0.01") else f"about {self.amount:.2f}"
         return f"{shown} {self.currency}".strip() + " a month"
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from .api.errors import FormatError
 from .api.progress import Progress, silent
 from .api.storage import Target
-from .engine.interface import Engine, FetchRequest
+from .engine.interface import Engine, FetchRequest, Session
 from .extract import copy_tree
 from .extras import CONF
 
@@ -22,6 +23,11 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """Where it is, for people."""
+        ...
+
+    @property
+    def session_time(self) -> datetime | None:
+        """The time of the session that is restored; None where the source does not say."""
         ...
 
     def fetch_extras(self, work: Path) -> Path:
@@ -37,9 +43,9 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ArchiveSource:
-    """The session at `time` (None: the latest) on a target."""
+    """The session at `time` (None: the latest) on a target: the one there when first asked for, to the end."""
 
     engine: Engine
     target: Target
@@ -50,6 +56,15 @@ class ArchiveSource:
     @property
     def name(self) -> str:
         return self.target.address
+
+    @cached_property
+    def session(self) -> Session:
+        """Raises TargetError, EngineError where there is none."""
+        return self.engine.session_at(self.target, self.time)
+
+    @property
+    def session_time(self) -> datetime | None:
+        return self.session.time
 
     def fetch_extras(self, work: Path) -> Path:
         extras = work / "extras"
@@ -78,7 +93,11 @@ class ArchiveSource:
         self.engine.fetch(
             self.target,
             FetchRequest(
-                destination=destination, path=path, time=self.time, secret=self.secret, progress=self.progress
+                destination=destination,
+                path=path,
+                time=self.session.time,  # a session stored meanwhile would not go with the extras
+                secret=self.secret,
+                progress=self.progress,
             ),
         )
 
@@ -92,6 +111,10 @@ class ExtractSource:
     @property
     def name(self) -> str:
         return str(self.directory)
+
+    @property
+    def session_time(self) -> datetime | None:
+        return None
 
     def fetch_extras(self, work: Path) -> Path:
         extras = self.directory / "TKLBAM"

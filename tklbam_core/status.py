@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .api.errors import ConfigError, TklbamError
+from .api.errors import ConfigError, FormatError, TklbamError
 from .conf_syntax import Setting, read_settings, values
 from .conf_values import without_password
 from .host import Host
 from .keys import packet
+from .price import Cost, Price, cost_at
 from .registry import HubBackup, Registry
 from .schedule import Interval, chain_advice, next_full
 from .sessions import SessionRecord, Sessions
+from .target_records import CheckNote, RestoreTest, TargetRecord
 
 OK, NO_BACKUPS, NOT_INITIALIZED = 0, 10, 11
 """Exit codes."""
@@ -26,7 +28,8 @@ RECENT = timedelta(days=7)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetStatus:
     """One target. `last` is the newest attempt, `stored` the newest that left something, `complete` the newest whole
-    one; `next_full` is None where the next backup will be a full one."""
+    one; `next_full` is None where the next backup will be a full one. `size` (bytes of all sessions) and `free` are as
+    of `measured`, None where that is not known; `check` and `restore_test` are what `tklbam check` found last."""
 
     address: str
     last: SessionRecord | None
@@ -34,6 +37,12 @@ class TargetStatus:
     complete: SessionRecord | None
     next_full: datetime | None
     advice: str
+    size: int | None = None
+    free: int | None = None
+    measured: datetime | None = None
+    cost: Cost | None = None
+    check: CheckNote | None = None
+    restore_test: RestoreTest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +73,8 @@ def survey(host: Host) -> Status:
     secret, hub_backup = registry.secret, registry.hub_backup
     every = _full_backup(settings, warnings)
     sessions = registry.sessions
-    targets = [_target(found, every) for found in _targets(settings, sessions)]
+    prices = _prices(settings, warnings)
+    targets = [_target(found, every, registry, prices, warnings) for found in _targets(settings, sessions)]
     warnings += sessions.problems
     newest = max((t.complete for t in targets if t.complete), key=lambda record: record.started, default=None)
     updated, address = (newest.ended, newest.address) if newest else (None, "")
@@ -154,8 +164,16 @@ def _key(address: str) -> str:
     return without_password(address).rstrip("/")
 
 
-def _target(found: _Found, every: Interval) -> TargetStatus:
+def _target(
+    found: _Found, every: Interval, registry: Registry, prices: Sequence[Price], warnings: list[str]
+) -> TargetStatus:
     stored = found.stored
+    known = TargetRecord(address=found.address)
+    try:
+        known = registry.targets.read(found.address)
+    except FormatError as error:
+        warnings.append(error.what)
+    size, free, measured = _measured(stored, known.check)
     return TargetStatus(
         address=found.address,
         last=found.last,
@@ -163,7 +181,33 @@ def _target(found: _Found, every: Interval) -> TargetStatus:
         complete=found.complete,
         next_full=next_full(stored.chain_started if stored else None, every),
         advice=chain_advice(stored.chain_length, every) if stored else "",
+        size=size,
+        free=free,
+        measured=measured,
+        cost=cost_at(found.address, size, prices) if size is not None else None,
+        check=known.check,
+        restore_test=known.restore_test,
     )
+
+
+def _measured(stored: SessionRecord | None, check: CheckNote | None) -> tuple[int | None, int | None, datetime | None]:
+    """Size and free bytes of a target, as of the last time that anybody looked."""
+    if check is not None and check.sessions and (stored is None or check.time > stored.ended):
+        return check.size + check.orphan_size, check.free, check.time
+    if stored is not None and stored.target_size:
+        return stored.target_size, stored.target_free, stored.ended
+    return None, None, None
+
+
+def _prices(settings: Sequence[Setting], warnings: list[str]) -> list[Price]:
+    prices = []
+    for setting in settings:
+        if setting.option == "price":
+            try:
+                prices.append(Price.parse(setting.value))
+            except ValueError as error:
+                warnings.append(f"{setting.place}: price {setting.value!r}: {error}")
+    return prices
 
 
 def _profile_id(registry: Registry, initialized: bool, warnings: list[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..api.errors import KeyPacketError, UsageError
+from ..api.errors import ConfigError, KeyPacketError, UsageError
 from ..host import Host
 from .common import Output, common_options, printable
 
@@ -20,18 +20,31 @@ DATE = "%Y-%m-%d"
 
 @click.command("list")
 @click.argument("format", metavar="[FORMAT]", required=False)
+@click.option("--address", multiple=True, metavar="URL", help="List the sessions on this target; may be repeated.")
 @common_options(json_output=True)
-def command(host: Host, output: Output, format: str | None) -> None:
-    """List the backups that the Hub knows.
+def command(host: Host, output: Output, format: str | None, address: tuple[str, ...]) -> int:
+    """List the backups that the Hub knows, or the sessions on a target.
 
-    FORMAT is printed for each, with %id (or %backup_id), %label, %profile_id (or %turnkey_version), %server_id,
-    %created, %updated, %size, %address, %key and %skpp replaced; also written %{size}. %% is a percent sign, \\n and
-    \\t a new line and a tab.
+    With --address, and where this system is linked to no Hub, the sessions on the target (else on those configured) are
+    listed: time, kind, size, chain, what they take in all and, where known, cost and free space.
+
+    FORMAT is printed for each of the Hub's backups, with %id (or %backup_id), %label, %profile_id (or
+    %turnkey_version), %server_id, %created, %updated, %size, %address, %key and %skpp replaced; also written %{size}.
+    %% is a percent sign, \\n and \\t a new line and a tab.
     """
     from .hub import hub_and_account
 
     if format is not None:
         expand(format, {})
+        if address:
+            raise UsageError("a format is for the Hub's backups", "Leave it out; --json is for programs.")
+    elif address or not_linked(host):
+        from .opening import named_addresses
+        from .setup import prepare
+        from .stored import list_targets
+
+        with prepare(host, output, address=address) as run:
+            return list_targets(run, named_addresses(run))
     plugins, account = hub_and_account(host, output)
     answer = plugins.first("records", "tklbam_records_list", account=account)
     records = sorted(answer or [], key=lambda record: (len(record.backup_id), record.backup_id))
@@ -50,6 +63,21 @@ def command(host: Host, output: Output, format: str | None) -> None:
                     f"{row['label']}"
                 )
             )
+    return 0
+
+
+def not_linked(host: Host) -> bool:
+    """Whether this system goes by addresses of its own: some are configured, and no Hub account is linked."""
+    from ..conf_syntax import read_settings, values
+    from ..hub_account import hub_account
+    from ..registry import Registry
+
+    if hub_account(host, Registry(host.registry_dir)) is not None:
+        return False
+    try:
+        return bool(values(read_settings(host.conf_dir), "address"))
+    except ConfigError:
+        return False
 
 
 def fields(record: BackupRecord) -> dict[str, str]:

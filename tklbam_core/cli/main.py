@@ -24,8 +24,9 @@ COMMANDS = {
     "backup": ("backup", "Back up what changed since this system was installed"),
     "restore": ("restore", "Restore a backup onto this system"),
     "restore-rollback": ("restore_rollback", "Undo the last restore"),
-    "list": ("list", "List the backups that a Hub knows"),
+    "list": ("list", "List the backups that a Hub knows, or the sessions on a target"),
     "status": ("status", "Tell how fresh and how sound the backups are"),
+    "check": ("check", "Verify targets and their sessions, and test that they restore"),
     "passphrase": ("passphrase", "Change the passphrase that protects the key"),
     "escrow": ("escrow", "Write the key, protected by a passphrase, to a safe place"),
     "targets": ("targets", "Show where backups can go, and how to write it"),
@@ -251,6 +252,10 @@ def passphrase() -> None:
 
 def escrow() -> None:
     _classic("escrow")
+
+
+def check() -> None:
+    _classic("check")
 
 
 def targets() -> None:

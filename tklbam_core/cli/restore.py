@@ -15,7 +15,7 @@ import click
 from ..api.errors import IncompatibleBackupError, KeyPacketError, UsageError
 from ..api.models import EscrowRequest
 from ..host import Host
-from .common import Output, common_options, complete_path, count, human_duration, human_size
+from .common import Output, common_options, complete_path, count, human_duration, human_size, moment
 
 if TYPE_CHECKING:
     from ..restore import RestoreSummary
@@ -93,7 +93,7 @@ def command(host: Host, output: Output, **options: Any) -> int:
             approve=approve,
         )
         summary = run_restore(order, source, here, run.context)
-    show(summary, output, undoable=not options["no_rollback"])
+    show(summary, source, output, undoable=not options["no_rollback"])
     return 3 if summary.missing else 0
 
 
@@ -202,9 +202,13 @@ def ask_if_incompatible(backup_id: str, here: str, options: dict[str, Any], outp
 
 def show_plan(plan: RestorePlan, source: Source, output: Output) -> None:
     """The plan as a few aligned lines."""
+    from ..status import age
+
     conf = plan.conf
     of = f" of {conf.host['hostname']}" if conf.host.get("hostname") else ""
     output.note(f"Backup{of} ({conf.profile_id}) at {source.name}")
+    if source.session_time is not None:
+        output.note(f"  session    of {moment(source.session_time)}, {age(source.session_time)}")
     if plan.delta is not None:
         output.note(f"  files      {plan.overlay:,} to put in place, {plan.replaced:,} of them over what is here")
         stats = count(plan.stats, "owner or mode", "owners and modes")
@@ -238,9 +242,9 @@ def labelled(label: str, lines: Iterable[str], output: Output) -> None:
         label = ""
 
 
-def show(summary: RestoreSummary, output: Output, *, undoable: bool) -> None:
+def show(summary: RestoreSummary, source: Source, output: Output, *, undoable: bool) -> None:
     if output.as_json:
-        output.json(as_json(summary))
+        output.json(as_json(summary, source))
         return
     for missing in summary.missing:
         output.warn(f"not restored: {missing}")
@@ -267,9 +271,10 @@ def show(summary: RestoreSummary, output: Output, *, undoable: bool) -> None:
         output.note("`tklbam restore-rollback` undoes it.")
 
 
-def as_json(summary: RestoreSummary) -> dict[str, Any]:
+def as_json(summary: RestoreSummary, source: Source) -> dict[str, Any]:
     plan = summary.plan
     return {
+        "session": source.session_time.isoformat() if source.session_time else None,
         "outcome": "simulated" if summary.simulated else summary.outcome,
         "profile_id": plan.conf.profile_id,
         "plan": {

@@ -14,8 +14,11 @@ from .common import Output, common_options, count, human_duration, human_size, m
 if TYPE_CHECKING:
     from ..sessions import SessionRecord
     from ..status import Status, TargetStatus
+    from ..target_records import RestoreTest
 
 LABEL = 14
+SHOWN = 5
+"""Problems that a check or a test found, as many as are shown."""
 
 
 @click.command("status")
@@ -96,10 +99,47 @@ def _target(target: TargetStatus) -> Iterator[str]:
         yield _row("Verified", _verified(stored))
         for problem in stored.verification_problems:
             yield _row("", problem)
+    yield from _known(target)
     for warning in last.warnings:
         yield _row("Warning", warning)
     if target.advice:
         yield _row("Advice", target.advice)
+
+
+def _known(target: TargetStatus) -> Iterator[str]:
+    """What the target holds, and what `tklbam check` found there."""
+    from ..status import age
+
+    if target.size is not None and target.measured is not None:
+        parts = [human_size(target.size)]
+        parts += [str(target.cost)] if target.cost is not None else []
+        parts += [f"{human_size(target.free)} free"] if target.free is not None else []
+        yield _row("Size in all", f"{'; '.join(parts)} ({age(target.measured)})")
+    check, test = target.check, target.restore_test
+    if check is not None:
+        well = "all was well" if check.ok else click.style("NOT WELL:", fg="red", bold=True)
+        yield _row("Checked", f"{age(check.time)}: {well}")
+        for problem in check.problems[:SHOWN]:
+            yield _row("", problem)
+    if test is None:
+        if target.stored is not None:
+            yield _row("Restore", "never tested; `tklbam check --restore-test` does it")
+        return
+    yield _row("Restore", _test(test))
+    for problem in test.problems[:SHOWN]:
+        yield _row("", problem)
+
+
+def _test(test: RestoreTest) -> str:
+    from ..status import age
+
+    when = age(test.time)
+    if test.outcome == "failed" or test.session is None:
+        return click.style("FAILED", fg="red", bold=True) + f" {when}:"
+    files = f"{count(test.files, 'file')} of the session of {moment(test.session)}, {test.compared:,} compared"
+    if test.outcome == "complete":
+        return f"tested {when}: {files}"
+    return click.style("INCOMPLETE", fg="yellow", bold=True) + f" {when}: {files}"
 
 
 def _row(label: str, text: str, width: int | None = None) -> str:
@@ -145,6 +185,8 @@ def _verified(record: SessionRecord) -> str:
 def as_json(status: Status) -> dict[str, Any]:
     """Times as ISO 8601, sizes in bytes, sessions as their records; null where there is none."""
 
+    from ..plain_json import to_plain
+
     def record(found: SessionRecord | None) -> dict[str, Any] | None:
         return found.to_json() if found else None
 
@@ -168,6 +210,14 @@ def as_json(status: Status) -> dict[str, Any]:
                 "last_complete": record(target.complete),
                 "next_full": time(target.next_full),
                 "advice": target.advice,
+                "size": target.size,
+                "free": target.free,
+                "measured": time(target.measured),
+                "cost": {"amount": float(target.cost.amount), "currency": target.cost.currency}
+                if target.cost
+                else None,
+                "check": to_plain(target.check),
+                "restore_test": to_plain(target.restore_test),
             }
             for target in status.targets
         ],

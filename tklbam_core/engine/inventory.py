@@ -21,7 +21,13 @@ def take_inventory(target: Target, cache: Cache) -> Inventory:
         DamagedSession(session=each.session(), reasons=("it may not have ended; the next backup finds out",))
         for each in found.undecided
     ]
-    kept = [*found.complete, *found.undecided, *(found.sets[key] for key in found.damaged)]
+    judged = {each.key for each in (*found.complete, *found.undecided, *found.leftovers)} | set(found.damaged)
+    unlinked = [each for key, each in found.sets.items() if key not in judged]
+    damaged += [
+        DamagedSession(session=each.session(), reasons=("a session it builds on is missing or damaged",))
+        for each in unlinked
+    ]
+    kept = [*found.complete, *found.undecided, *unlinked, *(found.sets[key] for key in found.damaged)]
     known = {file.name for each in kept for file in each.files}
     return Inventory(
         chains=tuple(as_chain(chain) for chain in found.chains),
