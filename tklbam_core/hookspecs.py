@@ -25,6 +25,7 @@ from .api.models import (
     DumpRequest,
     EscrowRequest,
     HubLocation,
+    HubSession,
     LifecycleEvent,
     ProfileInfo,
     ProfileRequest,
@@ -110,8 +111,8 @@ def tklbam_records_link(api_key: str, hub: HubLocation) -> Account | None:
 
 
 @hookspec(firstresult=True)
-def tklbam_records_credentials(account: Account) -> Credentials | None:
-    """Hands out storage credentials."""
+def tklbam_records_credentials(account: Account, backup_id: str) -> Credentials | None:
+    """Hands out storage credentials, for that backup alone where the Hub can make such."""
 
 
 @hookspec(firstresult=True)
@@ -131,15 +132,16 @@ def tklbam_records_list(account: Account) -> Iterable[BackupRecord] | None:
 
 @hookspec(firstresult=True)
 def tklbam_records_update(
-    account: Account, backup_id: str, address: str, key: str | None
+    account: Account, backup_id: str, address: str, key: str | None, session: HubSession | None
 ) -> BackupRecord | bool | None:
-    """Says that a session was stored at `address`, or with `key` that the key packet has changed. Answers the record as
+    """Says that `session` was stored at `address`, or with `key` that the key packet has changed. Answers the record as
     it is now, or True once noted."""
 
 
 @hookspec(firstresult=True)
-def tklbam_records_mark(account: Account, backup_id: str, in_progress: bool) -> bool | None:
-    """Marks a backup as running or ended. Answers True once noted."""
+def tklbam_records_mark(account: Account, backup_id: str, in_progress: bool, problem: str) -> bool | None:
+    """Marks a backup as running or ended; `problem` says in a line why it failed, where it did. Answers True once
+    noted."""
 
 
 # --- listeners: everyone is told -------------------------------------------------------------------------------------

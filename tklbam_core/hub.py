@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .api.errors import HubUnavailableError, NotInitializedError, PluginError, TklbamError, UsageError
-from .api.models import Account, BackupRecord, Credentials
+from .api.models import Account, BackupRecord, Credentials, HubSession
 from .context import Context
 from .host import Host
 from .hub_account import hub_account
@@ -23,13 +23,15 @@ from .plugins import Plugins
 from .registry import HubBackup, Registry
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class HubStorage:
-    """A backup on the Hub, and what opens its address: credentials, and how to get fresh ones."""
+    """A backup on the Hub, and what opens its address: credentials, and how to get fresh ones. Whoever stores a session
+    there says which, in `session`."""
 
     record: BackupRecord
     credentials: Mapping[str, str] = field(repr=False)
     renew: Callable[[], Mapping[str, str]] = field(repr=False)
+    session: HubSession | None = None
 
 
 def linked_account(plugins: Plugins, host: Host, registry: Registry) -> Account:
@@ -60,6 +62,17 @@ class Hub:
         if self.reachable:
             self.context.warn(f"{error.what}; the backup goes on with what is remembered of the Hub")
         self.reachable = False
+
+    def begun(self, backup_id: str) -> None:
+        """Raises HubError where the account may make no more backups."""
+        try:
+            self.ask("mark", backup_id=backup_id, in_progress=True, problem="")
+        except HubUnavailableError as error:
+            self.lost(error)
+
+    def ended(self, backup_id: str, problem: str) -> None:
+        if self.reachable:
+            self.tell("that the backup has ended", "mark", backup_id=backup_id, in_progress=False, problem=problem)
 
     def tell(self, what: str, call: str, **arguments: Any) -> Any:
         """Like `ask` for what a backup does not depend on: a failure is a warning."""
@@ -122,20 +135,31 @@ def hub_backup(context: Context, profile_id: str) -> Iterator[HubStorage]:
     if hub.reachable and registry.key_is_unsent:
         _send_unsent_key(hub, record)
     if hub.reachable:
-        hub.tell("that a backup has begun", "mark", backup_id=record.backup_id, in_progress=True)
+        hub.begun(record.backup_id)
     try:
         yield storage
-        # Also where it could not be reached before: a backup takes its time, and the Hub may be back.
-        updated = hub.tell(
-            "that a session was stored", "update", backup_id=record.backup_id, address=record.address, key=None
-        )
-        moment = updated.updated if isinstance(updated, BackupRecord) else None
-        registry.write_hub_backup(
-            HubBackup(backup_id=record.backup_id, address=record.address, updated=moment or datetime.now(UTC))
-        )
-    finally:
-        if hub.reachable:
-            hub.tell("that the backup has ended", "mark", backup_id=record.backup_id, in_progress=False)
+    except BaseException as error:
+        hub.ended(record.backup_id, problem=_one_line(error))
+        raise
+    # Also where it could not be reached before: a backup takes its time, and the Hub may be back.
+    updated = hub.tell(
+        "that a session was stored",
+        "update",
+        backup_id=record.backup_id,
+        address=record.address,
+        key=None,
+        session=storage.session,
+    )
+    hub.ended(record.backup_id, problem="")
+    moment = updated.updated if isinstance(updated, BackupRecord) else None
+    registry.write_hub_backup(
+        HubBackup(backup_id=record.backup_id, address=record.address, updated=moment or datetime.now(UTC))
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = error.what if isinstance(error, TklbamError) else f"it was ended ({type(error).__name__})"
+    return " ".join(text.split())[:500]
 
 
 def _own_record(hub: Hub, profile_id: str) -> BackupRecord:
@@ -187,7 +211,7 @@ def _remembered(registry: Registry, known: HubBackup) -> BackupRecord:
 def _storage(hub: Hub, record: BackupRecord) -> HubStorage:
     def fresh() -> Mapping[str, str]:
         """Asks the Hub, and keeps its answer. Raises HubUnavailableError, HubError."""
-        found: Credentials | None = hub.ask("credentials")
+        found: Credentials | None = hub.ask("credentials", backup_id=record.backup_id)
         if found is None:
             return {}
         hub.context.registry.write_credentials(found)
@@ -230,6 +254,7 @@ def change_key(plugins: Plugins, host: Host, registry: Registry, key: bytes, war
                 backup_id=backup.backup_id,
                 address=backup.address,
                 key=_text(key),
+                session=None,
             )
         except HubUnavailableError as error:
             warn(f"{error.what}; until the next backup the Hub keeps the key with the old passphrase")
@@ -242,7 +267,14 @@ def _send_unsent_key(hub: Hub, record: BackupRecord) -> None:
     key = hub.context.registry.key_packet
     if key is None:
         return
-    told = hub.tell("the new passphrase", "update", backup_id=record.backup_id, address=record.address, key=_text(key))
+    told = hub.tell(
+        "the new passphrase",
+        "update",
+        backup_id=record.backup_id,
+        address=record.address,
+        key=_text(key),
+        session=None,
+    )
     if told is not None:
         hub.context.registry.forget_key_is_unsent()
 

@@ -249,6 +249,19 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HubSession:
+    """What a Hub is told of a stored session: `kind` is "full" or "incremental", `outcome` "complete" or "incomplete";
+    `added` are its bytes, `size` those of all sessions at the address; `message` is a line for people."""
+
+    kind: str
+    outcome: str
+    size: int
+    added: int
+    verified: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupRecord:
     """A backup as a Hub knows it. `key` is the key packet, Base64 text; `size` is bytes."""
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..api.errors import PluginError, TklbamError, UsageError
+from ..api.models import HubSession
 from ..host import Host
 from .common import Output, common_options, complete_path, count, human_duration, human_size, moment
 
 if TYPE_CHECKING:
     from ..backup import BackupOrder, BackupSummary
     from ..copies import StoredSession
+    from ..hub import HubStorage
     from .setup import Run
 
 PATH = click.Path(path_type=Path)
@@ -128,10 +130,13 @@ def command(host: Host, output: Output, **options: Any) -> int:
         try:
             profile = run.profile(config.force_profile)
             profile_id = profile.profile_id
-            with use_hub(run, order, profile_id) if stores and not order.addresses else nullcontext(order) as order:
+            by_hub = stores and not order.addresses and run.registry.account is not None
+            with use_hub(run, order, profile_id) if by_hub else nullcontext((order, None)) as (order, hub):
                 if stores:
                     run.registry.write_backup_resume({"started": started.isoformat(), "addresses": order.addresses})
                 summary = run_backup(order, profile, secret, run.context, run.engine)
+                if hub is not None:
+                    hub.session = session_for_hub(summary)
         except Exception as error:
             # A mistyped address is no target that has failed.
             if stores and not (isinstance(error, UsageError | PluginError) and len(order.addresses) < 2):
@@ -143,8 +148,7 @@ def command(host: Host, output: Output, **options: Any) -> int:
                 forget_run(run, output)
             raise
         if stores:
-            hub = run.registry.hub_backup
-            record_backup(run.registry, summary, hub.backup_id if hub is not None and not config.addresses else "")
+            record_backup(run.registry, summary, hub.record.backup_id if hub is not None else "")
             run.registry.forget_backup_resume()
         show(summary, order, output)
     return 3 if summary.missing else 0
@@ -159,19 +163,29 @@ def forget_run(run: Run, output: Output) -> None:
 
 
 @contextmanager
-def use_hub(run: Run, order: BackupOrder, profile_id: str) -> Iterator[BackupOrder]:
-    """Without an address of the administrator's: the Hub's, when this server is linked to one."""
+def use_hub(run: Run, order: BackupOrder, profile_id: str) -> Iterator[tuple[BackupOrder, HubStorage | None]]:
+    """The order with the Hub's address, for a server that is linked to one and has no address of its own."""
     from dataclasses import replace
 
     from ..hub import hub_backup
 
-    if run.registry.account is None:
-        yield order
-        return
     with hub_backup(run.context, profile_id) as storage:
         record = storage.record
         run.output.note(f"Hub backup #{record.backup_id}")
-        yield replace(order, addresses=(record.address,), credentials=storage.credentials, renew=storage.renew)
+        hubs = replace(order, addresses=(record.address,), credentials=storage.credentials, renew=storage.renew)
+        yield hubs, storage
+
+
+def session_for_hub(summary: BackupSummary) -> HubSession:
+    stored = summary.stored[0]
+    return HubSession(
+        kind=stored.result.session.kind,
+        outcome=summary.outcome,
+        size=stored.target_size,
+        added=stored.result.session.size,
+        verified=stored.verified,
+        message=f"{count(len(summary.missing), 'thing')} not stored: {summary.missing[0]}" if summary.missing else "",
+    )
 
 
 def store_raw(run: Run, directory: Path, secret: str, output: Output) -> int:

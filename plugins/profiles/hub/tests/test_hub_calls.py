@@ -18,6 +18,7 @@ from tklbam_core.api import (
     EscrowRequest,
     HubError,
     HubLocation,
+    HubSession,
     HubUnavailableError,
     NotInitializedError,
     UsageError,
@@ -27,6 +28,8 @@ from tklbam_profiles_hub.escrow import HubEscrow
 from tklbam_profiles_hub.records import HubRecords
 
 CREATED = datetime(2026, 11, 25, 3, tzinfo=UTC)
+SESSION = HubSession(kind="full", outcome="complete", size=12, added=7, verified=True)
+TOLD = {"kind": "full", "outcome": "complete", "size": "12", "added": "7", "verified": "True"}
 hub = HubRecords()
 
 
@@ -70,10 +73,10 @@ def test_a_record_is_made_found_listed_and_told_of(api: Api, account: Account) -
         label="label 1",
     )
     hub.tklbam_records_create(account, "debian-12", "KEY", "server7")
-    hub.tklbam_records_mark(account, "1", True)
-    assert hub.tklbam_records_update(account, "1", "file:///nowhere/1", None) is True
-    hub.tklbam_records_mark(account, "1", False)
-    changed = hub.tklbam_records_update(account, "1", "file:///nowhere/1", "NEWKEY")
+    hub.tklbam_records_mark(account, "1", True, "")
+    assert hub.tklbam_records_update(account, "1", "file:///nowhere/1", None, SESSION) is True
+    hub.tklbam_records_mark(account, "1", False, "no room")
+    changed = hub.tklbam_records_update(account, "1", "file:///nowhere/1", "NEWKEY", None)
     found = hub.tklbam_records_find(account, "1")
     assert found == changed
     assert found is not None
@@ -83,8 +86,8 @@ def test_a_record_is_made_found_listed_and_told_of(api: Api, account: Account) -
         Asked("POST", "record/create/", {"key": "KEY+/=", "turnkey_version": "debian-12"}, SUBKEY),
         Asked("POST", "record/create/", {"key": "KEY", "turnkey_version": "debian-12", "server_id": "server7"}, SUBKEY),
         Asked("PUT", "record/1/inprogress/", {"bool": "True"}, SUBKEY),
-        Asked("PUT", "record/update/", {"address": "file:///nowhere/1"}, SUBKEY),
-        Asked("PUT", "record/1/inprogress/", {"bool": "False"}, SUBKEY),
+        Asked("PUT", "record/update/", {"address": "file:///nowhere/1", **TOLD}, SUBKEY),
+        Asked("PUT", "record/1/inprogress/", {"bool": "False", "message": "no room"}, SUBKEY),
         Asked("PUT", "record/1/", {"key": "NEWKEY"}, SUBKEY),
         Asked("GET", "record/1/", {}, SUBKEY),
         Asked("GET", "records/", {}, SUBKEY),
@@ -93,7 +96,7 @@ def test_a_record_is_made_found_listed_and_told_of(api: Api, account: Account) -
 
 def test_a_record_that_is_gone_is_no_error(account: Account) -> None:
     assert hub.tklbam_records_find(account, "99") is None
-    assert hub.tklbam_records_update(account, "99", "file:///x", "KEY") is None
+    assert hub.tklbam_records_update(account, "99", "file:///x", "KEY", None) is None
 
 
 def test_a_label_is_never_part_of_a_path(api: Api, account: Account) -> None:
@@ -119,13 +122,13 @@ def test_credentials_of_any_type_are_passed_on(
     api: Api, account: Account, answer: dict[str, object], kind: str, fields: dict[str, str]
 ) -> None:
     api.credentials = answer
-    assert hub.tklbam_records_credentials(account) == Credentials(kind=kind, fields=fields)
+    assert hub.tklbam_records_credentials(account, "1") == Credentials(kind=kind, fields=fields)
 
 
 def test_a_refusal_says_what_to_do_and_where(api: Api, account: Account) -> None:
     api.subscribed = False
     with pytest.raises(HubError) as caught:
-        hub.tklbam_records_credentials(account)
+        hub.tklbam_records_credentials(account, "1")
     assert not isinstance(caught.value, HubUnavailableError)
     assert caught.value.name == "BackupAccount.NotSubscribed"
     assert caught.value.what == "the Hub refuses: this account has no backups (BackupAccount.NotSubscribed)"

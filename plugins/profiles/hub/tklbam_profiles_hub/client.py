@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -9,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
-from tklbam_core.api import BackupRecord, Credentials, HubError, HubLocation, HubUnavailableError
+from tklbam_core.api import BackupRecord, Credentials, HubError, HubLocation, HubSession, HubUnavailableError
 
 from . import answers
 from .api_key import is_key
@@ -20,6 +21,8 @@ DEFAULT_URL = "https://hub.turnkeylinux.org/api/backup/"
 API_PATH = "/api/backup/"
 MOST_LIST = 16 << 20
 """Bytes of the list of backups: a record is about 600, and an account has at most some thousand."""
+MOST_TEXT = 1000
+"""Characters of a line for people."""
 MOST_ARCHIVE = 256 << 20
 ARCHIVE_PATIENCE = Patience(total=900.0, read=30.0)
 _HERE = re.compile(r"localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|::1")
@@ -40,8 +43,9 @@ class HubClient:
         """The subkey for an API key."""
         return self._call(Call(method="GET", path="subkey/", fields={"apikey": api_key}), answers.subkey, api_key)
 
-    def credentials(self) -> Credentials:
-        return self._call(Call(method="GET", path="credentials/"), answers.credentials)
+    def credentials(self, backup_id: str = "") -> Credentials:
+        fields = self._extra(backup_id=backup_id)
+        return self._call(Call(method="GET", path="credentials/", fields=fields), answers.credentials)
 
     def create(self, key: str, profile_id: str, server_id: str = "") -> BackupRecord:
         fields = {"key": key, "turnkey_version": profile_id, **({"server_id": server_id} if server_id else {})}
@@ -54,13 +58,29 @@ class HubClient:
         call = Call(method="PUT", path=_record(backup_id), fields={"key": key})
         return self._same(backup_id, self._call(call, answers.record))
 
-    def set_in_progress(self, backup_id: str, in_progress: bool) -> None:
-        call = Call(method="PUT", path=f"{_record(backup_id)}inprogress/", fields={"bool": str(in_progress)})
-        self._call(call, _nothing)
+    def set_in_progress(self, backup_id: str, in_progress: bool, problem: str = "") -> None:
+        fields = {"bool": str(in_progress), **self._extra(message=problem)}
+        call = Call(method="PUT", path=f"{_record(backup_id)}inprogress/", fields=fields)
+        self._connection(self._patience or Patience()).content(call)
 
-    def stored(self, address: str) -> None:
-        """Says that a session was stored at the address."""
-        self._call(Call(method="PUT", path="record/update/", fields={"address": address}), _nothing)
+    def stored(self, address: str, session: HubSession | None = None) -> BackupRecord | None:
+        """Says that a session was stored at the address; returns the record as it is now, where the Hub says so."""
+        fields = {"address": address}
+        if session is not None:
+            fields |= self._extra(
+                kind=session.kind,
+                outcome=session.outcome,
+                size=str(session.size),
+                added=str(session.added),
+                verified=str(session.verified),
+                message=session.message,
+            )
+        call = Call(method="PUT", path="record/update/", fields=fields)
+        content = self._connection(self._patience or Patience()).content(call)
+        try:
+            return answers.record(json.loads(content))
+        except (ValueError, RecursionError):  # the API promises no answer, so there is none to complain of
+            return None
 
     def records(self) -> list[BackupRecord]:
         return self._call(Call(method="GET", path="records/", most=MOST_LIST), answers.records)
@@ -96,6 +116,10 @@ class HubClient:
             return judge(answer)
         except answers.Nonsense as error:
             raise connection.nonsense(f"{call.path}: {error}") from error
+
+    def _extra(self, **fields: str) -> dict[str, str]:
+        """Fields beyond the classic API: for Hubs that the administrator named, which may know them."""
+        return {} if self._url == DEFAULT_URL else {name: value[:MOST_TEXT] for name, value in fields.items() if value}
 
     def _connection(self, patience: Patience, api_key: str = "") -> Connection:
         headers: Mapping[str, str] = {"User-Agent": f"tklbam-profiles-hub/{version('tklbam-profiles-hub')}"}
@@ -142,7 +166,3 @@ def _record(backup_id: str) -> str:
     if not answers.ID.fullmatch(backup_id):
         raise HubError(f"{backup_id[:80]!a} is no id of a backup", "`tklbam list` shows them.")
     return f"record/{backup_id}/"
-
-
-def _nothing(_: Any) -> None:
-    """For calls whose answer says nothing."""

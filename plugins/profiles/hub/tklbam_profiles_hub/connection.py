@@ -83,13 +83,17 @@ class Connection:
 
     def json(self, call: Call) -> Any:
         """Makes a call and returns its answer, parsed; None for an empty one."""
-        content = self._send(call, lambda chunks: b"".join(chunks))
+        content = self.content(call)
         if not content.strip():
             return None
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
             raise self.nonsense(f"{call.path}: its answer is not JSON") from error
+
+    def content(self, call: Call) -> bytes:
+        """Makes a call and returns its answer's bytes, whatever they are."""
+        return self._send(call, lambda chunks: b"".join(chunks))
 
     def stream(self, call: Call, receive: Callable[[Iterator[bytes]], T]) -> T:
         """Makes a call and gives its answer's bytes to `receive`, which may be called again, from the start."""
@@ -206,7 +210,6 @@ class Connection:
         text = without(body.decode("utf-8", "replace"), self._secrets)
         error = refusal(response.status_code, text, self.base)
         if response.status_code in (429, 503):
-            error = HubUnavailableError(f"the Hub at {self.home} is too busy", "Try again later.")
             return _Passing(error, unsent=True, wait=_seconds(response.headers.get("retry-after", "")))
         return _Passing(error) if response.status_code >= 500 else error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tklbam_core.api import Account, BackupRecord, Credentials, HubError, HubLocation, hookimpl
+from tklbam_core.api import Account, BackupRecord, Credentials, HubError, HubLocation, HubSession, hookimpl
 
 if TYPE_CHECKING:
     from .client import HubClient
@@ -27,8 +27,8 @@ class HubRecords:
         return Account(subkey=HubClient(hub).link(key), hub=hub)
 
     @hookimpl
-    def tklbam_records_credentials(self, account: Account) -> Credentials:
-        return _client(account).credentials()
+    def tklbam_records_credentials(self, account: Account, backup_id: str) -> Credentials:
+        return _client(account).credentials(backup_id)
 
     @hookimpl
     def tklbam_records_create(self, account: Account, profile_id: str, key: str, server_id: str) -> BackupRecord:
@@ -52,11 +52,10 @@ class HubRecords:
 
     @hookimpl
     def tklbam_records_update(
-        self, account: Account, backup_id: str, address: str, key: str | None
+        self, account: Account, backup_id: str, address: str, key: str | None, session: HubSession | None
     ) -> BackupRecord | bool | None:
         if key is None:
-            _client(account).stored(address)
-            return True
+            return _client(account).stored(address, session) or True
         try:
             return _client(account).set_key(backup_id, key)
         except HubError as error:
@@ -65,8 +64,8 @@ class HubRecords:
             raise
 
     @hookimpl
-    def tklbam_records_mark(self, account: Account, backup_id: str, in_progress: bool) -> bool:
-        _client(account).set_in_progress(backup_id, in_progress)
+    def tklbam_records_mark(self, account: Account, backup_id: str, in_progress: bool, problem: str) -> bool:
+        _client(account).set_in_progress(backup_id, in_progress, problem)
         return True
 
 

@@ -28,9 +28,10 @@ def refusal(status: int, body: str, url: str) -> HubError:
     """The error that an answer stands for: HubUnavailableError where it gives no reason that the API knows."""
     found = _NAMED.match(body)
     home = home_page(url)
-    if status >= 500 or found is None:
+    if status >= 500 or status == 429 or found is None:
+        busy = "is too busy" if status in (429, 503) else "is out of order"
         return HubUnavailableError(
-            f"the Hub at {home} answered with status {status}" + (f" ({one_line(found[1])})" if found else ""),
+            f"the Hub at {home} {busy}, status {status}" + (f": {one_line(found[2])} ({found[1]})" if found else ""),
             "Try again later; if it stays so, check that `hub-url` is the address of a Hub's API.",
         )
     name, description = found[1], one_line(found[2])
