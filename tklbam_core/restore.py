@@ -22,7 +22,7 @@ from .delta.carry import CarryReader
 from .delta.metadata import IdMaps
 from .delta.place import Overlay, place_overlay
 from .delta.safepath import SafeRoot, show
-from .delta.saved import SavedFiles
+from .delta.saved import SavedFiles, space_needed
 from .extras import BackupConf, unowned_dumps
 from .hooks import Hooks, find_hooks, skip_variables
 from .journal import Journal
@@ -97,7 +97,7 @@ def run_restore(order: RestoreOrder, source: Source, profile_id: str, context: C
         )
         summary = RestoreSummary(plan=plan, simulated=order.simulate)
         order.approve(plan)
-        check_space(order, plan, work)
+        check_space(order, plan, work, context)
         if order.simulate:
             return summary
         lifecycle = Lifecycle(context, hooks, event(order, source, conf, context))
@@ -177,12 +177,18 @@ def event(order: RestoreOrder, source: Source, conf: BackupConf, context: Contex
     )
 
 
-def check_space(order: RestoreOrder, plan: RestorePlan, work: Path) -> None:
+def check_space(order: RestoreOrder, plan: RestorePlan, work: Path, context: Context) -> None:
     """Raises SpaceError when the fetched files, or what would be saved, have no room."""
     if plan.delta is None:
         return
+    host = context.host
     limit = None if order.cache_limit is None else order.cache_limit(work)
     require_space(work, plan.needed, "fetching the backup's files", limit)
+    area = next(place for place in (host.rollback_dir, *host.rollback_dir.parents) if place.exists())
+    device = area.stat().st_dev
+    saved = space_needed(plan.changes(), host.root, device)
+    fetched = plan.needed if work.stat().st_dev == device else 0
+    require_space(area, saved + fetched, "saving what the restore replaces", remedy="Make room there.")
 
 
 @contextmanager

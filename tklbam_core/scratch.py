@@ -11,6 +11,8 @@ from pathlib import Path
 
 from .api.errors import SpaceError
 
+ELSEWHERE = "Make room there, or name another directory with --restore-cache-dir."
+
 
 @contextlib.contextmanager
 def scratch_directory() -> Iterator[Path]:
@@ -39,13 +41,13 @@ def free_space(place: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def require_space(place: Path, needed: int, what: str, limit: int | None = None) -> None:
+def require_space(place: Path, needed: int, what: str, limit: int | None = None, remedy: str = ELSEWHERE) -> None:
     """Raises SpaceError when fewer than `needed` bytes are free at `place`, or `limit` allows fewer."""
     free = free_space(place)
     if free < needed:
         raise SpaceError(
             f"{what} needs {needed / 2**20:.1f} MB below {place}, and {free / 2**20:.1f} MB are free",
-            "Make room there, or name another directory with --restore-cache-dir.",
+            remedy,
         )
     if limit is not None and limit < needed:
         raise SpaceError(

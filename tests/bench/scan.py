@@ -85,7 +85,7 @@ def change(root: Path, undo: bool) -> None:
 
 def measure(root: Path, files: int) -> Measured:
     """Indexes the tree, changes 1,000 paths, and times both in turns. AssertionError where a change is missed."""
-    from tklbam_core.delta.dirindex import create_index
+    from tests.indexes import create_index
     from tklbam_core.delta.rules import PathRules
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -255,6 +255,14 @@ def test_a_full_restored_root_is_as_it_was(fetched: str, stored: Stored, tmp_pat
         assert not made.path("/var/backups/tklbam-rollback").exists()
 
 
+def test_a_disk_too_small_for_what_is_replaced_is_told_before_anything_changes(stored: Stored, tmp_path: Path) -> None:
+    made = other_system(tmp_path / "b")
+    made.write("/srv/big", os.urandom(4 << 20))
+    with tmpfs(made.path("/var/backups"), "2m") as backups, Unchanged(made):
+        done = made.tklbam("restore", "--quiet", str(stored.extract), "--limits", "/srv/big", status=1)
+        assert_clear(done, "saving what the restore replaces needs 4.0 MB", str(backups), "Make room there")
+
+
 # --- configuration ----------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,11 @@ def everything(path: bytes) -> bool:
     return True
 
 
+def in_full(*paths: bytes) -> list[Change]:
+    """Changes for which everything about these paths is saved."""
+    return [Change("o", path) for path in paths]
+
+
 @dataclass
 class Bench:
     """`old` is the system backed up, of which `staging` and `extras` are made; `root` the one restored onto."""

@@ -14,7 +14,7 @@ MNT_DETACH = 2
 @contextmanager
 def tmpfs(directory: Path, size: str) -> Iterator[Path]:
     """A tmpfs of `size` ("2m") at `directory`, which is made; gone when the block ends. Needs root."""
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", 0, f"size={size},mode=0700".encode()) != 0:
         raise OSError(ctypes.get_errno(), "tmpfs can't be mounted")

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.indexes import create_index
 from tests.unit.dropping import as_nobody
 from tklbam_core.api.errors import FormatError
 from tklbam_core.delta.changes import find_changes
-from tklbam_core.delta.dirindex import create_index, read_index, write_index
+from tklbam_core.delta.dirindex import read_index, write_index
 from tklbam_core.delta.model import Change, Entry
 from tklbam_core.delta.rules import PathRules
 from tklbam_core.delta.scan import ScanReport, scan

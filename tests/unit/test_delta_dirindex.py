@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.indexes import create_index
 from tklbam_core.api.errors import FormatError
-from tklbam_core.delta.dirindex import create_index, import_index, read_index, write_index
+from tklbam_core.delta.dirindex import import_index, read_index, write_index
 from tklbam_core.delta.escape import escape, sort_key, unescape
 from tklbam_core.delta.model import Entry
 from tklbam_core.delta.rules import PathRules

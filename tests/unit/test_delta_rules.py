@@ -114,16 +114,6 @@ def test_nul_is_no_path() -> None:
         PathRules.from_text(b"/a\0b\n", "conf")
 
 
-def test_roots_are_the_named_includes_that_exist(tmp_path: Path) -> None:
-    for name in ("etc", "srv/a/www", "srv/b/www", "srv/.c/www", "srv/d"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "link").symlink_to("/nowhere")
-    rules = PathRules.from_words(["/etc", "/none", "/srv/*/www", "-/srv/b/www", "/srv/.c", "/link", "/link/x"])
-    assert rules.roots(tmp_path) == [b"/etc", b"/link", b"/srv/.c", b"/srv/a/www"]
-    assert PathRules.from_words(["/"]).roots(tmp_path) == [b"/"]
-    assert PathRules.from_words(["-/etc"]).roots(tmp_path) == []
-
-
 def test_links_among_parents_are_followed_inside_the_root(tmp_path: Path) -> None:
     (tmp_path / "run/x").mkdir(parents=True)
     (tmp_path / "var").mkdir()

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.applying import Bench
+from tests.unit.applying import Bench, in_full
 from tests.unit.small_disks import tmpfs
 from tests.unit.snapshots import snapshot
 from tklbam_core.api.errors import FormatError, SpaceError, UnsafePathError
 from tklbam_core.api.process import run
 from tklbam_core.delta.model import Change
-from tklbam_core.delta.saved import SavedFiles
+from tklbam_core.delta.saved import SavedFiles, space_needed
 
 pytestmark = pytest.mark.root
 
@@ -277,7 +277,7 @@ def test_saving_costs_no_copy_on_the_same_file_system(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     (bench.root / "large").write_bytes(b"x" * (4 << 20))
     bench.put("/large", b"new")
-    assert SavedFiles(bench.area, bench.root).space_needed(bench.delta()) < 4096
+    assert space_needed(bench.delta(), bench.root, os.stat(tmp_path).st_dev) < 4096
     bench.save()
     (kept,) = (bench.area / "content").iterdir()
     assert kept.stat().st_ino == (bench.root / "large").stat().st_ino
@@ -298,7 +298,7 @@ def test_the_space_needed_elsewhere_is_told(tmp_path: Path) -> None:
         (bench.root / "dir/more").write_bytes(b"x" * (2 << 20))
         bench.put("/large")
         bench.put("/dir")
-        assert 6 << 20 <= SavedFiles(bench.area, bench.root).space_needed(bench.delta()) < 7 << 20
+        assert 6 << 20 <= space_needed(bench.delta(), bench.root, os.stat(tmp_path).st_dev) < 7 << 20
 
 
 def test_a_full_disk_for_the_area_is_an_error_and_counts_for_nothing(tmp_path: Path) -> None:
@@ -348,11 +348,11 @@ def test_paths_saved_twice_come_back_as_they_were_first(bench: Bench) -> None:
     (bench.root / "etc").mkdir()
     (bench.root / "etc/passwd").write_text("first")
     saved = SavedFiles(bench.area, bench.root)
-    saved.save_paths([b"/etc/passwd", b"/etc/shadow"])
+    saved.save(in_full(b"/etc/passwd", b"/etc/shadow"))
     (bench.root / "etc/passwd").unlink()
     (bench.root / "etc/passwd").write_text("second")
     (bench.root / "etc/shadow").write_text("made")
-    saved.save_paths([b"/etc/passwd", b"/etc/shadow"])
+    saved.save(in_full(b"/etc/passwd", b"/etc/shadow"))
     (bench.root / "etc/passwd").unlink()
     SavedFiles(bench.area, bench.root).restore()
     assert os.listdir(bench.root / "etc") == ["passwd"]
@@ -404,10 +404,10 @@ def test_a_batch_cut_off_anywhere_counts_for_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     (bench.root / "a").write_text("old")
     saved = SavedFiles(bench.area, bench.root)
-    saved.save_paths([b"/a"])
+    saved.save(in_full(b"/a"))
     index = bench.area / "index"
     size = index.stat().st_size
-    saved.save_paths([b"/b", b"/c"])
+    saved.save(in_full(b"/b", b"/c"))
     whole = index.read_bytes()
     for end in range(size, len(whole)):
         index.write_bytes(whole[:end])
@@ -423,10 +423,10 @@ def test_a_batch_cut_off_anywhere_counts_for_nothing(tmp_path: Path) -> None:
 def test_a_batch_after_a_torn_one_is_whole(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     saved = SavedFiles(bench.area, bench.root)
-    saved.save_paths([b"/a"])
+    saved.save(in_full(b"/a"))
     with open(bench.area / "index", "ab") as index:
         index.write(b"/torn\tfi")
-    SavedFiles(bench.area, bench.root).save_paths([b"/c"])
+    SavedFiles(bench.area, bench.root).save(in_full(b"/c"))
     for name in ("a", "c", "torn"):
         (bench.root / name).write_text("made")
     assert SavedFiles(bench.area, bench.root).restore().problems == []
@@ -435,7 +435,7 @@ def test_a_batch_after_a_torn_one_is_whole(tmp_path: Path) -> None:
 
 def test_a_damaged_index_is_named(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    SavedFiles(bench.area, bench.root).save_paths([b"/a"])
+    SavedFiles(bench.area, bench.root).save(in_full(b"/a"))
     index = bench.area / "index"
     index.write_bytes(index.read_bytes().replace(b"absent", b"abscnt"))
     with pytest.raises(FormatError, match="index at byte"):
@@ -444,7 +444,7 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
 
 def test_an_index_that_leads_out_of_the_root_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    SavedFiles(bench.area, bench.root).save_paths([b"/a"])
+    SavedFiles(bench.area, bench.root).save(in_full(b"/a"))
     index = bench.area / "index"
     index.write_bytes(index.read_bytes().replace(b"/a\t", b"/../a\t"))
     (bench.base / "a").write_text("outside")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,7 @@ from ..api.files import atomic_write
 from .content import file_digest, link_target
 from .escape import HEADER, check_path, escape, show, sort_key, unescape
 from .model import Entry
-from .rules import PathRules
-from .scan import ScanReport, Walk, entry_of
+from .scan import Walk, entry_of
 from .sorting import in_order
 
 _DAMAGED = "The index is damaged: get the profile again with `tklbam init --force-profile`."
@@ -151,24 +150,6 @@ def import_index(source: Path, destination: Path) -> int:
     Memory stays flat. Where a path occurs twice the first entry stands. Raises FormatError, OSError.
     """
     return write_index(destination, in_order(read_index(source)))
-
-
-def create_index(
-    file: Path,
-    *,
-    root: Path,
-    rules: PathRules,
-    skip: Collection[bytes] = (),
-    digests: bool = True,
-    report: ScanReport | None = None,
-) -> int:
-    """Indexes what the rules name on the system under `root`; returns the number of entries.
-
-    With `digests`, every regular file is read. What can't be read is in `report`; a file whose content can't be is in
-    the index without a digest.
-    """
-    walk = Walk(root, rules.resolve(root), skip=skip, report=ScanReport() if report is None else report)
-    return write_index(file, indexed(walk, digests=digests))
 
 
 def indexed(walk: Walk, *, digests: bool) -> Iterator[Entry]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..api.errors import FormatError, UsageError
-from .escape import show, sort_key
-from .tree import Tree, components, is_glob, names_to_visit, step
+from .escape import show
+from .tree import Tree, components, is_glob
 
 # A limit of another kind, such as `mysql:db/table` or `-pgsql:db`: no path rule, and no mistake either.
 _OTHER_LIMIT = re.compile(rb"-?[a-z][a-z0-9_.+-]*:")
@@ -128,29 +127,6 @@ class PathRules:
         """A new tree of these rules; `default` is the verdict on what no rule names."""
         return Tree(((rule.include, rule.path) for rule in self.rules), default=default)
 
-    def roots(self, root: Path) -> list[bytes]:
-        """The named includes that exist on the system under `root`, globs expanded, in order; links not followed."""
-        base = os.fsencode(root).rstrip(b"/")
-        tree = self.tree()
-        nodes, verdict = tree.start()
-        found = [b"/"] if verdict.named else []
-        pending = [(b"", nodes, verdict.taken)]
-        while pending:
-            path, nodes, taken = pending.pop()
-            for name in _visited(base + (path or b"/"), names_to_visit(nodes)):
-                below = step(nodes, name)
-                child = path + b"/" + name
-                try:
-                    mode = os.lstat(base + child).st_mode
-                except OSError:
-                    continue
-                verdict = tree.judge(below, taken)
-                if verdict.named:
-                    found.append(child)
-                if stat.S_ISDIR(mode) and any(node.leads for node in below):
-                    pending.append((child, below, verdict.taken))
-        return sorted(found, key=sort_key)
-
     def resolve(self, root: Path) -> PathRules:
         """The same rules with symbolic links among the *parents* of their paths followed, never out of `root`.
 
@@ -159,15 +135,6 @@ class PathRules:
         """
         base = os.fsencode(root).rstrip(b"/")
         return PathRules(PathRule(rule.include, _resolve_parents(base, rule.path)) for rule in self.rules)
-
-
-def _visited(directory: bytes, names: list[bytes] | None) -> list[bytes]:
-    if names is not None:
-        return names
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []
 
 
 def _resolve_parents(base: bytes, path: bytes) -> bytes:

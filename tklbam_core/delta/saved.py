@@ -85,10 +85,6 @@ class SavedFiles:
                 out.close()
         return saver.count
 
-    def save_paths(self, paths: Iterable[bytes]) -> int:
-        """Records everything about these paths, as for an `o`. See `save`."""
-        return self.save(Change("o", path) for path in paths)
-
     def displace(self, place: Place) -> Room:
         """Makes room at `place`, where a saved directory is: it moves into the area, whole.
 
@@ -109,25 +105,6 @@ class SavedFiles:
         remove(aside)
         os.rename(place.name, aside.name, src_dir_fd=place.fd, dst_dir_fd=aside.fd)
         return Room(aside, kept=False)
-
-    def space_needed(self, changes: Iterable[Change]) -> int:
-        """Bytes that saving these would take in the area: what lies on other file systems, and the index."""
-        needed = 0
-        with SafeRoot(self.root) as root:
-            for change in changes:
-                needed += RECORD_SIZE
-                try:
-                    place = root.at(change.path)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                status = place.lstat()
-                if status is None or status.st_dev == self._device or change.kind in ("s", "a"):
-                    continue
-                if stat.S_ISDIR(status.st_mode):
-                    needed += _tree_size(place) if change.kind == "o" else 0
-                else:
-                    needed += status.st_blocks * 512
-        return needed
 
     def restore(self, takes: Callable[[bytes], bool] = everything) -> PutBackReport:
         """Puts back every saved path that `takes` wants. Safe to run again, whenever it was killed before.
@@ -288,6 +265,26 @@ class _Saver:
     def _write(self, saved: Saved) -> None:
         write_saved(self._out, saved)
         self.count += 1
+
+
+def space_needed(changes: Iterable[Change], root: Path, device: int) -> int:
+    """Bytes that saving these would take in an area on `device` (st_dev): what lies elsewhere, and the index."""
+    needed = 0
+    with SafeRoot(root) as safe:
+        for change in changes:
+            needed += RECORD_SIZE
+            try:
+                place = safe.at(change.path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            status = place.lstat()
+            if status is None or status.st_dev == device or change.kind in ("s", "a"):
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                needed += _tree_size(place) if change.kind == "o" else 0
+            else:
+                needed += status.st_blocks * 512
+    return needed
 
 
 def _tree_size(place: Place) -> int:

@@ -58,11 +58,6 @@ def fingerprint(data: bytes) -> str:
     return packet[start : start + 6].hex()
 
 
-def format_of(data: bytes) -> int:
-    """The packet's version, 1 or 2. Raises KeyPacketError."""
-    return _decode(data)[0]
-
-
 def _decode(data: bytes) -> bytes:
     try:
         packet = base64.b64decode(b"".join(data.split()), validate=True)

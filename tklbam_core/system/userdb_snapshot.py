@@ -46,11 +46,6 @@ def snapshot(host: Host, area: Path) -> None:
         file.write(json.dumps({"format": 1, "files": manifest}, indent=1).encode() + b"\n")
 
 
-def has_snapshot(area: Path) -> bool:
-    """Whether `area` holds a complete snapshot."""
-    return (area / _MANIFEST).is_file()
-
-
 def put_back(host: Host, area: Path) -> tuple[str, ...]:
     """Brings back what `snapshot` saved; answers the names of the files that had changed. Can be run again at any time.
 
