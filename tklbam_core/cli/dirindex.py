@@ -195,12 +195,12 @@ def _print(changes: Iterable[Change], out: BinaryIO) -> None:
 
 
 def _tell(report: ScanReport, output: Output, *, checksum: bool) -> int:
-    from ..delta.escape import show
+    from ..delta.escape import quoted
 
     for path in report.skipped_mounts:
-        output.note(f"{show(path)} is another file system and left out; name it to scan it")
+        output.note(f"{quoted(path)} is another file system and left out; name it to scan it")
     for problem in report.problems:
-        output.warn(f"{show(problem.path)} can't be read: {problem.reason}")
+        output.warn(f"{quoted(problem.path)} can't be read: {problem.reason}")
     if report.problem_count > len(report.problems):
         output.warn(f"… and {report.problem_count - len(report.problems)} more paths")
     if checksum and report.unchecked:

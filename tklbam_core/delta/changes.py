@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ..api.errors import FormatError
 from .content import file_digest, link_target, open_regular
 from .dirindex import import_index, index_version, parse_record
-from .escape import show, sort_key
+from .escape import quoted, sort_key
 from .model import Change, Entry, Kind
 from .rules import PathRules
 from .scan import ScanReport, Walk
@@ -111,7 +111,7 @@ class _Index:
                 what = error.what.removeprefix(f"{self._file}:0: ")
                 raise FormatError(self._file, self._line_number(self._here()), what, error.remedy) from None
             if self._last is not None and sort_key(entry.path) <= sort_key(self._last):
-                what = f"{show(entry.path)} is out of order after {show(self._last)}"
+                what = f"{quoted(entry.path)} is out of order after {quoted(self._last)}"
                 raise FormatError(self._file, self._line_number(self._here()), what, _DAMAGED)
             self._parsed = entry
         return self._parsed

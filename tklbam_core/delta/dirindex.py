@@ -13,7 +13,7 @@ from typing import BinaryIO, Self
 from ..api.errors import FormatError
 from ..api.files import atomic_write
 from .content import file_digest, link_target
-from .escape import HEADER, check_path, escape, show, sort_key, unescape
+from .escape import HEADER, check_path, escape, quoted, sort_key, unescape
 from .model import Entry
 from .scan import Walk, entry_of
 from .sorting import in_order
@@ -69,16 +69,16 @@ def _parse(line: bytes, version: int, relative: bool) -> Entry:
         path, last = unescape(path), last if last == b"-" else unescape(last)
     check_path(path, relative=relative)
     if mode > 0xFFFF or max(uid, gid) > 0xFFFFFFFF:
-        raise ValueError(f"the mode or owner of {show(path)} is out of range")
+        raise ValueError(f"the mode or owner of {quoted(path)} is out of range")
     known = None if ctime == b"-" else int(ctime, 16)
     if stat.S_ISLNK(mode):
         return Entry(path, mode, uid, gid, size, mtime, known, None, last or None)
     if version == 2 and last != b"-":
         if not stat.S_ISREG(mode) or not _DIGEST.fullmatch(last):
-            raise ValueError(f"{show(last)} is no digest")
+            raise ValueError(f"{quoted(last)} is no digest")
         return Entry(path, mode, uid, gid, size, mtime, known, last.decode("ascii"))
     if version == 1 and last:
-        raise ValueError(f"{show(path)} is no link, and has a target")
+        raise ValueError(f"{quoted(path)} is no link, and has a target")
     return Entry(path, mode, uid, gid, size, mtime, known)
 
 
@@ -91,7 +91,7 @@ def _what_is_wrong(line: bytes, version: int) -> str:
     for name, column in zip(names, columns[1 : 6 if version == 1 else 7], strict=False):
         number = rb"-?[0-9a-f]{1,24}" if name in ("mtime", "ctime") else rb"[0-9a-f]{1,16}"
         if not re.fullmatch(number, column) and not (name == "ctime" and column == b"-"):
-            return f"{show(column)} is no {name}"
+            return f"{quoted(column)} is no {name}"
     return "this is no record of an index"
 
 
@@ -130,7 +130,7 @@ class IndexWriter:
         """Raises ValueError for an entry that is out of order (see `sorting.in_order`)."""
         key = sort_key(entry.path)
         if self._last is not None and key <= self._last:
-            raise ValueError(f"{show(entry.path)} is out of order")
+            raise ValueError(f"{quoted(entry.path)} is out of order")
         self._last = key
         self._out.write(format_entry(entry))
         self.entries += 1

@@ -45,13 +45,13 @@ def check_path(path: bytes, *, relative: bool = False) -> None:
         return
     if not path.startswith(b"/"):
         if not relative or not path:
-            raise ValueError(f"the path {show(path)} is not absolute")
+            raise ValueError(f"the path {quoted(path)} is not absolute")
         path = b"/" + path
     wrong = {b"", b".", b".."}.intersection(path[1:].split(b"/"))
     if wrong:
-        raise ValueError(f"the path {show(path)} is not normalised: it has {show(min(wrong))} among its components")
+        raise ValueError(f"the path {quoted(path)} is not normalised: it has {quoted(min(wrong))} among its components")
 
 
-def show(path: bytes) -> str:
+def quoted(path: bytes) -> str:
     """A path for messages, on one line, in quotes, with what is not printable escaped."""
     return repr(path.decode("utf-8", "surrogateescape"))

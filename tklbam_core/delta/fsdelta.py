@@ -12,7 +12,7 @@ from typing import Self
 
 from ..api.errors import FormatError
 from ..api.files import atomic_write
-from .escape import HEADER, check_path, escape, show, unescape
+from .escape import HEADER, check_path, escape, quoted, unescape
 from .model import Change
 
 _DAMAGED = "The delta is damaged; fetch the backup again, or restore another session."
@@ -53,7 +53,7 @@ def _parse(line: bytes, version: int, relative: bool) -> Change:
         raise ValueError("the last record is cut short")
     operation, *columns = line.split(b"\t")
     if operation not in _COLUMNS:
-        raise ValueError(f"{show(operation)} is no operation (o, s or d)")
+        raise ValueError(f"{quoted(operation)} is no operation (o, s or d)")
     if len(columns) + 1 != _COLUMNS[operation]:
         raise ValueError(f"{len(columns) + 1} columns where {_COLUMNS[operation]} belong")
     path = columns[0] if version == 1 else unescape(columns[0])
@@ -64,13 +64,13 @@ def _parse(line: bytes, version: int, relative: bool) -> Change:
     if operation == b"o":
         return Change("o", path, uid, gid)
     if not _OCTAL.fullmatch(columns[3]) or int(columns[3], 8) > 0xFFFF:
-        raise ValueError(f"{show(columns[3])} is no mode")
+        raise ValueError(f"{quoted(columns[3])} is no mode")
     return Change("s", path, uid, gid, int(columns[3], 8))
 
 
 def _id(column: bytes) -> int:
     if not _DECIMAL.fullmatch(column) or int(column) > _MAX_ID:
-        raise ValueError(f"{show(column)} is no uid or gid")
+        raise ValueError(f"{quoted(column)} is no uid or gid")
     return int(column)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..api.errors import FormatError, UsageError
-from .escape import show
+from .escape import quoted
 from .tree import Tree, components, is_glob
 
 # A limit of another kind, such as `mysql:db/table` or `-pgsql:db`: no path rule, and no mistake either.
@@ -31,12 +31,12 @@ class PathRule:
         include = not word.startswith(b"-")
         path = word if include else word[1:]
         if not path.startswith(b"/"):
-            raise ValueError(f"the path rule {show(word)} is not absolute")
+            raise ValueError(f"the path rule {quoted(word)} is not absolute")
         if b"\0" in path:
-            raise ValueError(f"the path rule {show(word)} has a NUL byte in it")
+            raise ValueError(f"the path rule {quoted(word)} has a NUL byte in it")
         names = [name for name in components(path) if name != b"."]
         if b".." in names:
-            raise ValueError(f"the path rule {show(word)} has `..` in it")
+            raise ValueError(f"the path rule {quoted(word)} has `..` in it")
         return cls(include, b"/" + b"/".join(names))
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from ..api.progress import Progress, ProgressEvent
 from .attributes import ProfileAttributes
 from .carry import CarryWriter
 from .changes import find_changes
-from .escape import show
+from .escape import quoted
 from .fsdelta import DeltaWriter
 from .profile import Profile
 from .rules import PathRules
@@ -75,15 +75,15 @@ def write_changes(
                 if not elsewhere:
                     listed.write(change.path.lstrip(b"/") + b"\0")
             progress(ProgressEvent("scan", report.entries, unit="files"))
-    changes.missing += [f"{show(problem.path)}: {problem.reason}" for problem in report.problems]
+    changes.missing += [f"{quoted(problem.path)}: {problem.reason}" for problem in report.problems]
     changes.missing += map(str, carry.problems)
     unnamed = report.problem_count - len(report.problems)
     if unnamed:
         changes.missing.append(f"{unnamed} more paths that could not be read")
     for path in report.skipped_mounts[:MOUNTS_NAMED]:
         changes.warnings.append(
-            f"{show(path)} is another file system and not in the backup; an override takes it (/path) or leaves it out "
-            "for good (-/path)"
+            f"{quoted(path)} is another file system and not in the backup; an override takes it (/path) or leaves it "
+            "out for good (-/path)"
         )
     if len(report.skipped_mounts) > MOUNTS_NAMED:
         changes.warnings.append(f"and {len(report.skipped_mounts) - MOUNTS_NAMED} more file systems")
