@@ -44,7 +44,7 @@ class HubServer:
             **environment,
         }
         self.api_key = self.command("init", USERNAME, f"file://{self.storage}", input=f"{PASSWORD}\n").strip()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *words: str, input: str = "") -> str:
         """Runs `tklbam-hub` with these words; returns what it prints."""
@@ -73,12 +73,13 @@ class HubServer:
             listener.bind(("127.0.0.1", self.port))
             listener.listen(1024)
             with open(self.directory / "log", "ab") as log:
-                self._process = subprocess.Popen(
+                self.process = subprocess.Popen(
                     [sys.executable, *SERVE, "--bind", f"fd://{listener.fileno()}", "--workers", "2", *options],
                     env=self.environment,
                     cwd="/",
                     pass_fds=[listener.fileno()],
                     stdin=subprocess.DEVNULL,
+                    start_new_session=True,
                     stdout=log,
                     stderr=log,
                 )
@@ -88,7 +89,7 @@ class HubServer:
                 with urllib.request.urlopen(f"{self.url}/healthz", timeout=10) as answer:
                     if answer.status == 200:
                         return
-            running = self._process.poll() is None and time.monotonic() < end
+            running = self.process.poll() is None and time.monotonic() < end
             assert running, self.log()[-3000:]
             time.sleep(0.05)
 
@@ -97,11 +98,22 @@ class HubServer:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ends the server and waits for it; returns its exit code. Stopping again is harmless."""
-        if self._process is None:
+        if self.process is None:
             return 0
-        process, self._process = self._process, None
-        process.send_signal(how)
-        return process.wait(60)
+        process, self.process = self.process, None
+        if how == signal.SIGKILL:
+            # All at once, as when the machine loses power: its workers would serve on for a moment.
+            os.killpg(process.pid, how)
+        else:
+            process.send_signal(how)
+        code = process.wait(60)
+        while self._listens():
+            time.sleep(0.02)
+        return code
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 @contextlib.contextmanager

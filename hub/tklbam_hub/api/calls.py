@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ def call(**methods: Handler) -> Callable[..., HttpResponse]:
     @csrf_exempt
     @functools.wraps(next(iter(methods.values())))
     def view(request: HttpRequest, **arguments: Any) -> HttpResponse:
+        began = time.perf_counter()
         handler = methods.get(request.method or "")
         try:
             if handler is None:
@@ -46,6 +48,7 @@ def call(**methods: Handler) -> Callable[..., HttpResponse]:
         else:
             body = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
             response = HttpResponse(body, content_type="application/json")
+        response["Server-Timing"] = f"app;dur={(time.perf_counter() - began) * 1000:.1f}"
         # Key packets and credentials are in answers.
         response["Cache-Control"] = "no-store"
         return response
