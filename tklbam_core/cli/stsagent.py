@@ -15,10 +15,13 @@ FIELDS = ("accesskey", "secretkey", "sessiontoken", "expiration")
 @common_options()
 def command(host: Host, output: Output) -> None:
     """Print the Hub's temporary storage credentials in one line: access key, secret key, session token, expiration."""
+    from ..registry import Registry
     from .hub import hub_and_account
 
     plugins, account = hub_and_account(host, output)
-    credentials = plugins.first("records", "tklbam_records_credentials", account=account)
+    backup = Registry(host.registry_dir).hub_backup
+    backup_id = backup.backup_id if backup is not None else ""
+    credentials = plugins.first("records", "tklbam_records_credentials", account=account, backup_id=backup_id)
     if credentials is None:
         raise PluginError("the Hub handed out no credentials", "Try again later.")
     if credentials.kind != "iamrole" or any(field not in credentials.fields for field in FIELDS):

@@ -16,6 +16,7 @@ from . import answers
 from .api_key import is_key
 from .archive import write_archive
 from .connection import Call, Connection, Patience
+from .refusals import plain
 
 DEFAULT_URL = "https://hub.turnkeylinux.org/api/backup/"
 API_PATH = "/api/backup/"
@@ -119,7 +120,11 @@ class HubClient:
 
     def _extra(self, **fields: str) -> dict[str, str]:
         """Fields beyond the classic API: for Hubs that the administrator named, which may know them."""
-        return {} if self._url == DEFAULT_URL else {name: value[:MOST_TEXT] for name, value in fields.items() if value}
+        if self._url == DEFAULT_URL:
+            return {}
+        # A message may name a file, and names are bytes.
+        texts = {name: value.encode("utf-8", "backslashreplace").decode() for name, value in fields.items() if value}
+        return {name: plain(text)[:MOST_TEXT] for name, text in texts.items()}
 
     def _connection(self, patience: Patience, api_key: str = "") -> Connection:
         headers: Mapping[str, str] = {"User-Agent": f"tklbam-profiles-hub/{version('tklbam-profiles-hub')}"}
