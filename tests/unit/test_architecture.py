@@ -51,8 +51,15 @@ def test_a_plugin_imports_only_the_api(distribution: Path) -> None:
             assert inside or not name.startswith("tklbam_core"), f"{path} imports {name}"
 
 
+def test_the_hub_imports_nothing_of_the_others() -> None:
+    others = {package_of(distribution).name for distribution in DISTRIBUTIONS} | {"tklbam_core"}
+    assert sources(TOP / "hub/tklbam_hub")
+    for path in sources(TOP / "hub/tklbam_hub"):
+        assert not {name.split(".")[0] for name in imports(path)} & others, path
+
+
 def test_modules_are_short_and_named_for_what_they_do() -> None:
-    for directory in ("tklbam_core", "plugins", "tests"):
+    for directory in ("tklbam_core", "plugins", "hub", "tests"):
         for path in sources(TOP / directory):
             longest = LONGEST if "tests" not in path.parts else LONGEST * 3 // 2
             assert len(path.read_text().splitlines()) <= longest, path
