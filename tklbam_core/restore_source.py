@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Protocol
 from .api.errors import FormatError
 from .api.progress import Progress, silent
 from .api.storage import Target
-from .engine.interface import Engine, FetchRequest, Session
+from .engine.interface import Engine, FetchRequest, NotInArchiveError, Session
 from .extract import copy_tree
 from .extras import CONF
 
@@ -45,13 +46,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSource:
-    """The session at `time` (None: the latest) on a target: the one there when first asked for, to the end."""
+    """The session at `time` (None: the latest) on a target: the one there when first asked for, to the end.
+
+    With `fresh` all of it comes from the target, and nothing from a cache.
+    """
 
     engine: Engine
     target: Target
     secret: str = field(repr=False)
     time: datetime | None = None
     progress: Progress = silent
+    fresh: bool = False
 
     @property
     def name(self) -> str:
@@ -69,7 +74,8 @@ class ArchiveSource:
     def fetch_extras(self, work: Path) -> Path:
         extras = work / "extras"
         extras.mkdir(mode=0o700)
-        self._fetch(extras, "TKLBAM")
+        with contextlib.suppress(NotInArchiveError):
+            self._fetch(extras, "TKLBAM")
         if not (extras / CONF).exists():
             raise FormatError(
                 self.target.address,
@@ -98,6 +104,7 @@ class ArchiveSource:
                 time=self.session.time,  # a session stored meanwhile would not go with the extras
                 secret=self.secret,
                 progress=self.progress,
+                fresh=self.fresh,
             ),
         )
 

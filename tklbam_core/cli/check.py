@@ -102,7 +102,9 @@ def _check(
     report = check_target(target, secret, run.engine, run.context)
     test: RestoreTest | None = None
     if restore_test and report.failed is None:
-        source = ArchiveSource(engine=run.engine, target=target, secret=secret, progress=run.context.progress)
+        source = ArchiveSource(
+            engine=run.engine, target=target, secret=secret, progress=run.context.progress, fresh=True
+        )
         size = run.config.restore_cache_size
         test = run_trial_restore(
             source, run.context, run.config.restore_cache_dir, lambda place: size.bytes_of(free_space(place))

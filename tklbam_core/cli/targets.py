@@ -72,7 +72,7 @@ def lines(scheme: Scheme) -> Iterator[str]:
     yield from labelled("from", [f"{scheme.distribution} {scheme.version}"])
     yield from labelled("example" if len(info.forms) == 1 else "examples", info.forms)
     yield from labelled("credentials", [info.credentials] if info.credentials else [])
-    width = min(max((len(option.key) for option in info.options), default=0), 24)
+    width = min(max((len(option.key) for option in info.options), default=0), 26)
     yield from labelled("options", [f"{each.key:<{width}}  {each.meaning}" for each in info.options], hang=width + 2)
     if info.missing:
         yield from labelled("MISSING", [f"{', '.join(info.missing)}: install it to use this"], mark=True)

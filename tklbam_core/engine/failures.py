@@ -12,6 +12,7 @@ from ..api.storage import Target
 from .archive import SessionKey
 from .decrypt import Unreadable
 from .events import Record
+from .interface import NotInArchiveError
 from .space import free_bytes
 
 # Exit statuses and ERROR codes of duplicity (log.py).
@@ -100,7 +101,8 @@ def reading(failure: Failure) -> TklbamError:
     """Why files could not be restored."""
     text = failure.text
     if failure.codes & {PATH_NOT_FOUND, NO_FILES}:
-        return EngineError(f"the archive does not hold that path: {failure.reason}", "Check the path and the time.")
+        what = f"the archive does not hold that path: {failure.reason}"
+        return NotInArchiveError(what, "Check the path and the time.")
     if EXCEPTION in failure.codes and OUTSIDE.search(text) and not FULL.search(text):
         return _unsafe(failure.target, failure.reason)
     space = failure._space()
@@ -127,9 +129,7 @@ def _common(failure: Failure) -> TklbamError | None:
     if told is not None:
         return told
     if failure.codes & {MISMATCHED_HASH, VOLUME_WRONG_SIZE}:
-        return ArchiveError(
-            f"{_named(text)} at {failure.target.address} is damaged: it is not what its manifest says", _OTHER_TIME
-        )
+        return altered(failure.target, _named(text))
     if BACKEND_VALIDATION in failure.codes:
         return TargetError(
             f"{failure.target.address} did not keep what was sent: {failure.reason}",
@@ -162,6 +162,11 @@ def partly(target: Target, destination: Path, unread: Sequence[str], count: int)
         f"{count} files could not be restored from {target.address}: {unread[0]}",
         "The rest was restored. Restore an earlier state with --time to get those files.",
     )
+
+
+def altered(target: Target, name: str) -> ArchiveError:
+    """A file that has another hash than it should."""
+    return ArchiveError(f"{name} at {target.address} is damaged: it is not what its manifest says", _OTHER_TIME)
 
 
 def unreadable(target: Target, name: str, why: Unreadable) -> ArchiveError:

@@ -12,11 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from ..api.errors import EngineError
 from ..api.models import StoredFile
 from ..api.progress import Progress, silent
 from ..api.storage import Target
 
 Kind = Literal["full", "incremental"]
+
+
+class NotInArchiveError(EngineError):
+    """The session does not hold the path that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +128,14 @@ class FetchRequest:
     """Fetch the state at `time` (None: the latest) into `destination`, an empty directory.
 
     With `path` only that subtree is fetched, and `destination` becomes it. Nothing is written outside `destination`
-    whatever the archive says.
+    whatever the archive says. With `fresh` all comes from the target, nothing from a cache: to test the target.
     """
 
     destination: Path
     secret: str = field(repr=False)
     path: str | None = None
     time: datetime | None = None
+    fresh: bool = False
     progress: Progress = silent
 
 
