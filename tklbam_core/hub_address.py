@@ -27,6 +27,8 @@ def check_address(address: str, directories: Sequence[Path]) -> None:
         raise _refused(f"{shown} is not a plain URL") from error
     if any(unquote(name).startswith("-") for name in names):
         raise _refused(f"a name in {shown} begins with a dash, as options of programs do")
+    if parts.scheme != "file" and not _is_host(parts.hostname or ""):
+        raise _refused(f"{shown} names no server")  # a path of this machine, or a program's own language
     if parts.scheme == "file":
         _check_directory(unquote(parts.path), shown, directories)
 
@@ -41,6 +43,10 @@ def _check_directory(path: str, shown: str, directories: Sequence[Path]) -> None
         "If a Hub of your own stores there (on a mounted share, say), put `hub-directory DIR` with that directory or "
         "one above it into the configuration.",
     )
+
+
+def _is_host(name: str) -> bool:
+    return name != "" and all(character.isalnum() or character in "._-:" for character in name)
 
 
 def _refused(why: str) -> HubError:

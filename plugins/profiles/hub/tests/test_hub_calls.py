@@ -116,6 +116,7 @@ def test_a_label_is_never_part_of_a_path(api: Api, account: Account) -> None:
         ({"type": "sftp", "user": "backup", "port": 22, "password": None}, "sftp", {"user": "backup", "port": "22"}),
         ({"accesskey": "A"}, "", {"accesskey": "A"}),
         ({}, "", {}),
+        ({"type": "iamuser", "accesskey": "", "secretkey": "", "sessiontoken": ""}, "", {}),
     ],
 )
 def test_credentials_of_any_type_are_passed_on(
@@ -123,6 +124,7 @@ def test_credentials_of_any_type_are_passed_on(
 ) -> None:
     api.credentials = answer
     assert hub.tklbam_records_credentials(account, "1") == Credentials(kind=kind, fields=fields)
+    assert api.asked == [Asked("GET", "credentials/", {"backup_id": "1"}, SUBKEY)]
 
 
 def test_a_refusal_says_what_to_do_and_where(api: Api, account: Account) -> None:
