@@ -21,6 +21,7 @@ from .delta.profile import Profile
 from .delta.rules import PathRules
 from .delta.write import Changes, write_changes
 from .engine.interface import Engine, WriteRequest
+from .engine.restore_cache import KEPT
 from .extract import write_extract
 from .extras import BackupConf, extras_digest, footprint, make_extras, settle_times
 from .hooks import find_hooks, skip_variables
@@ -223,7 +224,7 @@ def own_places(
     host = context.host
     own = [host.registry_dir, host.rollback_dir, host.restore_cache_dir, host.extras_dir, extras, scratch]
     if order.cache_dir is not None:
-        own.append(order.cache_dir / "work")  # a restore's; the directory itself may hold other things
+        own += [order.cache_dir / "work", order.cache_dir / KEPT]  # restores'; the directory may hold other things
     own += [place for target in targets if (place := target.local_path()) is not None]
     if order.extract is not None:
         own.append(order.extract)

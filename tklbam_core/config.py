@@ -74,6 +74,8 @@ class Config(BaseModel):
     hub_url: HubUrl | None = Field(None, alias="hub-url")
     hub_ca_file: AbsolutePath | None = Field(None, alias="hub-ca-file")
     hub_directory: tuple[AbsolutePath, ...] = Field((), alias="hub-directory")
+    network_timeout: Annotated[int, _number(5, 3600)] = Field(60, alias="network-timeout")
+    network_retries: Annotated[int, _number(0, 100)] = Field(5, alias="network-retries")
     extras_dir: AbsolutePath | None = Field(None, alias="extras-dir")
     restore_cache_size: Annotated[CacheSize, BeforeValidator(CacheSize.parse)] = Field(
         CacheSize.parse("50%"), alias="restore-cache-size"
@@ -133,7 +135,9 @@ class Config(BaseModel):
 
     @property
     def storage_options(self) -> Mapping[str, str]:
-        return {option.key: option.value for option in self.storage_option}
+        """For storage plugins: theirs, and how long to wait for a network."""
+        network = {"network-timeout": str(self.network_timeout), "network-retries": str(self.network_retries)}
+        return network | {option.key: option.value for option in self.storage_option}
 
     def origins(self, option: str) -> Sequence[str]:
         """Where an option's value came from (for lists: each of its values): "FILE:LINE", "command line"; nothing for

@@ -163,7 +163,7 @@ def test_command_lines_hold_no_secret_and_fit_the_version(version: tuple[int, ..
             workspace=place,
             log_fd=9,
             secret="the secret that nobody may see",
-            local=True,
+            patience=None,
             volume_size=25,
         )
         backup = line.backup(full=True, source=Path("/"), file_list=tmp_path / "list", now=5, uploads=4)

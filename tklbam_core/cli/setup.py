@@ -11,6 +11,8 @@ from ..config import Config
 from ..context import Context
 from ..delta.profile import Profile
 from ..engine.duplicity import DuplicityEngine
+from ..engine.patience import Patience
+from ..engine.restore_cache import KEPT, RestoreCache
 from ..host import Host
 from ..plugins import Plugins
 from ..profiles import ensure_profile
@@ -80,5 +82,9 @@ def prepare(host: Host, output: Output, *, overrides: Sequence[str] = (), **give
             passwords=config.passwords,
             redactor=output.redactor,
         )
-        engine = DuplicityEngine(registry.cache_dir)
+        engine = DuplicityEngine(
+            registry.cache_dir,
+            kept=RestoreCache(config.restore_cache_dir / KEPT, config.restore_cache_size.bytes_of),
+            patience=Patience(retries=config.network_retries, timeout=config.network_timeout),
+        )
         yield Run(config=config, context=context, engine=engine, output=output)

@@ -14,7 +14,9 @@ from .decrypt import Unreadable, read_file
 from .interface import Chain, Engine, FetchRequest, Inventory, Session, Verification, WriteRequest, WriteResult
 from .inventory import take_inventory
 from .manifest import Manifest, parse_manifest
+from .patience import Patience, PatientTarget
 from .program import Program, find_program
+from .restore_cache import RestoreCache
 from .survey import survey
 from .workspace import workspace
 from .writing import Writing
@@ -25,12 +27,23 @@ class DuplicityEngine(Engine):
 
     `cache` holds duplicity's archive directories, one an address (made 0700); `temp` is where volumes are built
     before they go up (the system's temporary directory unless given): about 2.3 volumes must fit there. `program`
-    names a duplicity other than the installed one.
+    names a duplicity other than the installed one. `kept` is what restores downloaded; `patience` is for targets
+    behind a network.
     """
 
-    def __init__(self, cache: Path, temp: Path | None = None, program: Path | None = None) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        temp: Path | None = None,
+        program: Path | None = None,
+        *,
+        kept: RestoreCache | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._cache_root = cache
         self._temp = temp
+        self._kept = kept
+        self._patience = patience or Patience()
         self._given_program = program
         self._found_program: Program | None = None
 
@@ -40,6 +53,11 @@ class DuplicityEngine(Engine):
         if self._found_program is None:
             self._found_program = find_program(self._given_program)
         return self._found_program
+
+    def _patient(self, target: Target) -> Target:
+        if target.local_path() is not None or isinstance(target, PatientTarget):
+            return target
+        return PatientTarget(target, self._patience)
 
     def _cache(self, target: Target) -> Cache:
         return Cache(self._cache_root, target.address)
@@ -51,18 +69,19 @@ class DuplicityEngine(Engine):
         all where the target keeps everything. Reads the manifests of the newest chain where the cache does not have
         them. Raises LockedError while another run is at work on the same target.
         """
-        return upkeep.prepare(target, secret, self._cache(target), self._temp)
+        return upkeep.prepare(self._patient(target), secret, self._cache(target), self._temp)
 
     def chains(self, target: Target) -> Sequence[Chain]:
         """The complete chains on the target, oldest first. A chain ends before its first session that is not whole."""
-        return [as_chain(sets) for sets in survey(target.files(), self._cache(target)).chains]
+        return [as_chain(sets) for sets in survey(self._patient(target).files(), self._cache(target)).chains]
 
     def inventory(self, target: Target) -> Inventory:
         """Sessions that are whole, those that were once, and files that belong to none."""
-        return take_inventory(target, self._cache(target))
+        return take_inventory(self._patient(target), self._cache(target))
 
     def session_at(self, target: Target, when: datetime | None) -> Session:
         """Raises EngineError where there is none that old, ArchiveError where it is damaged."""
+        target = self._patient(target)
         return fetching.choose(target, survey(target.files(), self._cache(target)), when)[-1].session()
 
     def write(self, target: Target, request: WriteRequest) -> WriteResult:
@@ -72,13 +91,18 @@ class DuplicityEngine(Engine):
         by the next `prepare`. Raises SpaceError, TargetError, LockedError, EngineError.
         """
         writing = Writing(
-            target=target, request=request, cache=self._cache(target), temp=self._temp, program=self.program
+            target=self._patient(target),
+            request=request,
+            cache=self._cache(target),
+            temp=self._temp,
+            program=self.program,
+            patience=self._patience,
         )
         return writing.write()
 
     def verify(self, target: Target, session: Session, secret: str) -> Verification:
         """Compares a fresh listing with the manifest and with the sizes noted when the session was stored."""
-        cache = self._cache(target)
+        target, cache = self._patient(target), self._cache(target)
         found = next((each for each in group(target.files()).values() if _is(each.key, session)), None)
         if found is None:
             return Verification(ok=False, volumes=0, problems=("none of its files is on the target",))
@@ -112,12 +136,21 @@ class DuplicityEngine(Engine):
         root restores them. Raises ArchiveError, UnsafePathError, SpaceError, TargetError, EngineError; whatever was
         restored before it went wrong stays in `destination`.
         """
-        fetching.fetch(target, request, self._cache(target), self._temp, self.program)
+        run = fetching.Fetching(
+            target=self._patient(target),
+            request=request,
+            cache=self._cache(target),
+            temp=self._temp,
+            program=self.program,
+            patience=self._patience,
+            kept=self._kept,
+        )
+        run.fetch()
 
     def prune(self, target: Target, keep_full: int) -> Sequence[Session]:
         """Deletes whole chains, oldest first, until `keep_full` (1 or more) are left; none where the target keeps
         everything."""
-        return upkeep.prune(target, keep_full, self._cache(target))
+        return upkeep.prune(self._patient(target), keep_full, self._cache(target))
 
 
 def _is(key: SessionKey, session: Session) -> bool:

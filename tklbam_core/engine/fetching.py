@@ -3,70 +3,181 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
-from ..api.errors import EngineError, UsageError
+from ..api.errors import EngineError, SpaceError, UsageError
+from ..api.models import StoredFile
+from ..api.progress import ProgressEvent
 from ..api.storage import Target
 from . import failures
 from .archive import FileSet, link
 from .cache import Cache
 from .decrypt import Unreadable, read_file
 from .interface import FetchRequest
-from .manifest import parse_manifest
+from .manifest import Manifest, parse_manifest
+from .patience import Patience
 from .program import CommandLine, Program, launcher
+from .restore_cache import CacheFullError, RestoreCache, Stage, Wanted
 from .runner import DownloadProgress, Job, run_duplicity
 from .survey import Survey, survey
 from .workspace import Workspace, workspace
 
 
-def fetch(target: Target, request: FetchRequest, cache: Cache, temp: Path | None, program: Program) -> None:
-    """Restores into `destination`, which is made (0700) where it does not exist and must be empty.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetching:
+    """One restore. `temp` is for the program's temporary files (None: the system's directory); `kept` is what earlier
+    restores downloaded (None: nothing is kept)."""
 
-    The root of what is fetched gives `destination` its mode and owner. Owners stay the numbers they were; only
-    root restores them. Raises ArchiveError, UnsafePathError, SpaceError, TargetError, EngineError; whatever was
-    restored before it went wrong stays in `destination`.
-    """
-    found = survey(target.files(), cache)
-    sets = [*found.complete, *found.undecided]
-    chain = choose(target, found, request.time)
-    key = chain[-1].key
-    destination = request.destination
-    destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if next(destination.iterdir(), None) is not None:
-        raise UsageError(f"{destination} is not empty", "Choose an empty directory to restore to.")
-    largest = max(file.size for each in chain for file in each.volumes.values())
-    volume_size = max(1, -(-largest // (1 << 20)))
-    with workspace(temp) as place:
-        archive = Cache(place.path / "archive", target.address)
+    target: Target
+    request: FetchRequest
+    cache: Cache
+    temp: Path | None
+    program: Program
+    patience: Patience
+    kept: RestoreCache | None
+
+    def fetch(self) -> None:
+        """Restores into the destination, which is made (0700) where it does not exist and must be empty.
+
+        The files needed are downloaded into the cache first, where there is room; else the program fetches them one by
+        one. Raises ArchiveError, UnsafePathError, SpaceError, TargetError, EngineError.
+        """
+        found = survey(self.target.files(), self.cache)
+        chain = choose(self.target, found, self.request.time)
+        destination = self.request.destination
+        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if next(destination.iterdir(), None) is not None:
+            raise UsageError(f"{destination} is not empty", "Choose an empty directory to restore to.")
+        with workspace(self.temp) as place:
+            if self.kept is None or self.request.fresh or self.target.local_path() is not None:
+                self._fetch_direct(found, chain, place)
+            elif not self._fetch_staged(self.kept, chain, place):
+                _empty(destination)
+                self._fetch_direct(found, chain, place)
+
+    def _fetch_staged(self, kept: RestoreCache, chain: list[FileSet], place: Workspace) -> bool:
+        """Whether it could be done: False where there is no room to restore by way of the cache."""
+        try:
+            with kept.stage(self.target) as stage:
+                if not stage.reserve(Wanted(each.manifest) for each in chain if each.manifest is not None):
+                    return False
+                archive = Cache(place.path / "staged", self.target.address)
+                archive.create()
+                archive.fill_for_restore(chain, [], self.cache)
+                wanted = []
+                for each in chain:
+                    manifest = self._manifest(each, archive, place, stage)
+                    volumes = manifest.holding(self.request.path)
+                    wanted += [Wanted(each.volumes[number], manifest.volumes[number]) for number in volumes]
+                if not stage.reserve(wanted):
+                    return False
+                self._download(stage, wanted)
+                # What is not needed must be seen to be there all the same.
+                stage.stand_in(file.name for each in chain for file in each.files)
+                self._run(chain, archive, place, stage.path)
+        except CacheFullError:
+            return False
+        except SpaceError:
+            # Without what was kept there may be enough.
+            kept.clear()
+            return False
+        return True
+
+    def _download(self, stage: Stage, wanted: list[Wanted]) -> None:
+        total = sum(each.file.size for each in wanted)
+        done = 0
+
+        def tell(count: int) -> None:
+            self.request.progress(ProgressEvent("download", min(done + count, total), total, "bytes"))
+
+        for each in wanted:
+            stage.bring(each, tell)
+            done += each.file.size
+            tell(0)
+
+    def _fetch_direct(self, found: Survey, chain: list[FileSet], place: Workspace) -> None:
+        sets = [*found.complete, *found.undecided]
+        archive = Cache(place.path / "archive", self.target.address)
         archive.create()
-        archive.fill_for_restore(sets, [each for each in found.sets.values() if each not in sets], cache)
+        archive.fill_for_restore(sets, [each for each in found.sets.values() if each not in sets], self.cache)
         for each in chain:
-            _have_manifest(target, each, archive, request.secret, place)
+            self._manifest(each, archive, place, None)
+        self._run(chain, archive, place, None)
+
+    def _run(self, chain: list[FileSet], archive: Cache, place: Workspace, stage: Path | None) -> None:
+        largest = max(file.size for each in chain for file in each.volumes.values())
+        destination, time = self.request.destination, int(chain[-1].key.end.timestamp())
 
         def build(line: CommandLine) -> list[str]:
-            restore = line.restore(
-                time=int(key.end.timestamp()), path=request.path, destination=destination, own=os.geteuid() == 0
-            )
+            own = os.geteuid() == 0
+            restore = line.restore(time=time, path=self.request.path, destination=destination, own=own)
             writable = [destination, *place.writable]
             return launcher([word for path in writable for word in ("--writable", str(path))], restore)
 
         job = Job(
-            program=program,
-            target=target,
+            program=self.program,
+            target=self.target,
             workspace=place,
             archive_dir=archive.root,
             name=archive.name,
-            secret=request.secret,
-            volume_size=volume_size,
+            secret=self.request.secret,
+            volume_size=max(1, -(-largest // (1 << 20))),
+            patience=self.patience,
             destination=destination,
+            stage=stage,
         )
-        account, failure = run_duplicity(job, build, DownloadProgress(request.progress).take)
-    if failure is not None:
-        raise failures.reading(failure)
-    if account.unread:
-        count = len(account.unread) + account.more_unread
-        raise failures.partly(target, destination, account.unread, count)
+        phase = "download" if stage is None else "unpack"
+        account, failure = run_duplicity(job, build, DownloadProgress(self.request.progress, phase).take)
+        if failure is not None:
+            raise failures.reading(failure)
+        if account.unread:
+            count = len(account.unread) + account.more_unread
+            raise failures.partly(self.target, destination, account.unread, count)
+
+    def _manifest(self, found: FileSet, archive: Cache, place: Workspace, stage: Stage | None) -> Manifest:
+        """A session's manifest, which `archive` has afterwards, once the target is seen to have all that it names."""
+        manifest = archive.manifest(found.key)
+        if manifest is None:
+            assert found.manifest is not None
+            manifest, text = self._read_manifest(found.manifest, place, stage)
+            archive.put_manifest(found.manifest, text)
+        problems = found.problems(manifest.count)
+        if problems:
+            raise failures.damaged(self.target, found.key, problems)
+        return manifest
+
+    def _read_manifest(self, file: StoredFile, place: Workspace, stage: Stage | None) -> tuple[Manifest, bytes]:
+        """Raises ArchiveError where it can't be read."""
+        why = Unreadable.DAMAGED
+        # What is kept here may have been damaged here: then it is fetched again.
+        for _ in range(2 if stage is not None else 1):
+            with self._open(file, stage) as content:
+                text = read_file(file.name, content, self.request.secret, place)
+            manifest = parse_manifest(text) if isinstance(text, bytes) else None
+            if isinstance(text, bytes) and manifest is not None:
+                return manifest, text
+            why = text if isinstance(text, Unreadable) else Unreadable.DAMAGED
+            if stage is not None:
+                stage.drop(Wanted(file))
+        raise failures.unreadable(self.target, file.name, why)
+
+    def _open(self, file: StoredFile, stage: Stage | None) -> BinaryIO:
+        if stage is None:
+            return self.target.read(file.name)
+        return open(stage.bring(Wanted(file), lambda _: None), "rb")
+
+
+def _empty(directory: Path) -> None:
+    """Removes what a first attempt left."""
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry)
+        else:
+            os.unlink(entry)
 
 
 def choose(target: Target, found: Survey, when: datetime | None) -> list[FileSet]:
@@ -86,20 +197,3 @@ def choose(target: Target, found: Survey, when: datetime | None) -> list[FileSet
         if key in keys:
             return chain[: keys.index(key) + 1]
     raise failures.damaged(target, key, ["a session it builds on is missing or damaged"])
-
-
-def _have_manifest(target: Target, found: FileSet, cache: Cache, secret: str, place: Workspace) -> None:
-    """Sees to it that the cache has a session's manifest, and that the target has all that it names."""
-    assert found.manifest is not None
-    manifest = cache.manifest(found.key)
-    if manifest is None:
-        with target.read(found.manifest.name) as content:
-            text = read_file(found.manifest.name, content, secret, place)
-        manifest = parse_manifest(text) if isinstance(text, bytes) else None
-        if manifest is None or not isinstance(text, bytes):
-            why = text if isinstance(text, Unreadable) else Unreadable.DAMAGED
-            raise failures.unreadable(target, found.manifest.name, why)
-        cache.put_manifest(found.manifest, text)
-    problems = found.problems(manifest.count)
-    if problems:
-        raise failures.damaged(target, found.key, problems)

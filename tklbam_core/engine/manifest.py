@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Index = tuple[bytes, ...]
+"""A path as its components; () is the source itself."""
 
 _VOLUME = re.compile(rb"^Volume (\d+):\n((?:    .*\n?)*)", re.MULTILINE)
 _HASH = re.compile(rb"^    Hash SHA1 ([0-9a-f]{40})$", re.MULTILINE)
+_SPAN = re.compile(rb"^    (Starting|Ending)Path +(\S+)", re.MULTILINE)
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`volumes` maps each volume's number to the SHA-1 of its file ("" where none was noted)."""
+    """`volumes` maps each volume's number to the SHA-1 of its file ("" where none was noted); `spans` to the first and
+    the last path that it holds, where noted."""
 
     volumes: dict[int, str]
+    spans: Mapping[int, tuple[Index, Index]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         return len(self.volumes)
+
+    def holding(self, path: str | None) -> list[int]:
+        """The volumes that may hold a path or what is below it; with None all of them."""
+        if path is None:
+            return list(self.volumes)
+        index = tuple(path.encode("utf-8", "surrogateescape").split(b"/"))
+
+        def may_hold(number: int) -> bool:
+            # What duplicity itself goes by (VolumeInfo.contains): one it looks for must not be missing.
+            first, last = self.spans.get(number, ((), index))
+            return first[: len(index)] <= index <= last
+
+        return [number for number in self.volumes if may_hold(number)]
 
 
 def parse_manifest(text: bytes) -> Manifest | None:
@@ -26,12 +47,23 @@ def parse_manifest(text: bytes) -> Manifest | None:
     A run that was resumed writes volumes again; what stands after the last one named is void.
     """
     volumes: dict[int, str] = {}
+    spans: dict[int, tuple[Index, Index]] = {}
     last = 0
     for match in _VOLUME.finditer(text):
         last = int(match[1])
         sha1 = _HASH.search(match[2])
         volumes[last] = sha1[1].decode() if sha1 else ""
+        ends = {span[1]: _index(span[2]) for span in _SPAN.finditer(match[2])}
+        spans.pop(last, None)
+        if len(ends) == 2:
+            spans[last] = ends[b"Starting"], ends[b"Ending"]
     volumes = {number: sha1 for number, sha1 in volumes.items() if number <= last}
     if not volumes or sorted(volumes) != list(range(1, last + 1)):
         return None
-    return Manifest(dict(sorted(volumes.items())))
+    return Manifest(dict(sorted(volumes.items())), spans)
+
+
+def _index(word: bytes) -> Index:
+    if word.startswith(b'"'):
+        word = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), word[1:-1])
+    return () if word == b"." else tuple(word.split(b"/"))

@@ -27,10 +27,15 @@ WORTHWHILE = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How often and how long to wait: `retries` is how many tries follow the first one; before each stands a random part,
-    a half to all, of `first` seconds, twice as much each time and at most `longest`. `sleep` is for tests."""
+    """How often and how long to wait.
+
+    `retries` is how many tries follow the first one; before each stands a random part, a half to all, of `first`
+    seconds, twice as much each time and at most `longest`. After `timeout` seconds of silence a connection is dead.
+    `sleep` is for tests.
+    """
 
     retries: int = 5
+    timeout: int = 60
     first: float = 1.0
     longest: float = 60.0
     sleep: Callable[[float], None] = time.sleep

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..api.errors import EngineError, TklbamError
 from ..api.models import EngineAddress
 from ..api.process import run
+from .patience import Patience
 from .workspace import Workspace
 
 STRONG_SECRET = 32
@@ -91,7 +92,8 @@ def gpg_options(secret: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandLine:
-    """What every duplicity command of one run shares. `volume_size` is megabytes."""
+    """What every duplicity command of one run shares. `volume_size` is megabytes; `patience` is None for a target on
+    this machine."""
 
     program: Program
     address: EngineAddress
@@ -100,22 +102,25 @@ class CommandLine:
     workspace: Workspace
     log_fd: int
     secret: str
-    local: bool
+    patience: Patience | None
     volume_size: int
 
     def _common(self) -> list[str]:
         # A local disk that fails once fails again; a network is worth waiting for.
-        retries = ["--num-retries", "1"] if self.local else ["--num-retries", "5", "--backend-retry-delay", "10"]
+        retries = ["--num-retries", "1", "--timeout", "60"]
+        if self.patience is not None:
+            retries = ["--num-retries", str(self.patience.retries + 1), "--backend-retry-delay", "10"]
+            retries += ["--timeout", str(self.patience.timeout)]
         return [
             *("--archive-dir", str(self.archive_dir), "--name", self.name),
             *("--tempdir", str(self.workspace.scratch), "--log-fd", str(self.log_fd), "--verbosity", "info"),
-            *("--volsize", str(self.volume_size), *retries, "--timeout", "60"),
+            *("--volsize", str(self.volume_size), *retries),
             gpg_options(self.secret),
             *self.address.options,
         ]
 
     def backup(
-        self, *, full: bool, source: Path, file_list: Path, now: int | None, uploads: int, blind: bool
+        self, *, full: bool, source: Path, file_list: Path, now: int | None, uploads: int, blind: bool = False
     ) -> list[str]:
         """Stores the paths of `file_list` (see `filelist`). `now` is the session's time where the clock won't do;
         a `blind` run goes by the cache and does not look at what is on the target."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from ..api.errors import CommandError, EngineError, PluginError, UnsafePathError
 from ..api.models import EngineAddress
@@ -18,6 +19,7 @@ from ..api.storage import Target
 from . import events
 from .confined import REFUSED
 from .failures import MISMATCHED_HASH, Failure
+from .patience import Patience
 from .program import CommandLine, Program
 from .workspace import Workspace
 
@@ -38,7 +40,14 @@ class Job:
     name: str
     secret: str
     volume_size: int
+    patience: Patience
     destination: Path | None = None
+    stage: Path | None = None
+    """Where the target's files lie on this machine, so that the program need not reach the target."""
+
+    @property
+    def local(self) -> bool:
+        return self.stage is not None or self.target.local_path() is not None
 
 
 def run_duplicity(
@@ -48,7 +57,10 @@ def run_duplicity(
 
     Raises EngineError or UnsafePathError where it could not be started as it must be.
     """
-    address = _with_files(job.target.engine(), job.workspace)
+    if job.stage is not None:
+        address = EngineAddress(url=f"file://{quote(os.fsencode(job.stage))}")
+    else:
+        address = _with_files(job.target.engine(), job.workspace)
     if split_password(address.url)[1]:
         raise PluginError(
             f"the plugin for {job.target.address} would show a password to every user", "Report this to its author."
@@ -67,7 +79,7 @@ def run_duplicity(
                 workspace=job.workspace,
                 log_fd=writing,
                 secret=job.secret,
-                local=job.target.local_path() is not None,
+                patience=None if job.local else job.patience,
                 volume_size=job.volume_size,
             )
             argv = build(line)
@@ -78,7 +90,7 @@ def run_duplicity(
                 os.close(writing)
                 writing = -1
                 try:
-                    for record in events.records(_lines(reading, lambda: _patience(account))):
+                    for record in events.records(_lines(reading, lambda: _patience(account, job.local))):
                         account.take(replace(record, message=redactor.scrub(record.message)))
                         take(record)
                 except TimeoutError:
@@ -124,15 +136,15 @@ def _with_files(address: EngineAddress, workspace: Workspace) -> EngineAddress:
     )
 
 
-def _patience(account: events.Account) -> float | None:
+def _patience(account: events.Account, local: bool) -> float | None:
     """Seconds of silence after which duplicity, having told an error, is taken to hang; None: any.
 
     It waits for its gpg to end, and gpg waits for somebody to read on, for ever.
     """
     if not account.errors:
         return None
-    # What does not match its hash is fetched again, which may take a while.
-    return 120.0 if account.errors[-1].code == MISMATCHED_HASH else 5.0
+    # What does not match its hash is fetched again, which over a network may take a while.
+    return 120.0 if account.errors[-1].code == MISMATCHED_HASH and not local else 5.0
 
 
 def _lines(descriptor: int, patience: Callable[[], float | None]) -> Iterator[bytes]:
@@ -183,11 +195,12 @@ class UploadProgress:
 class DownloadProgress:
     """The same for a restore, whose size nobody knows: in volumes."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, phase: str) -> None:
         self._progress = progress
+        self._phase = phase
 
     def take(self, record: events.Record) -> None:
         if record.level == "INFO" and record.code == events.PROGRESS:
             done, _, total = record.extra.partition(" ")
             if done.isdigit() and total.isdigit():
-                self._progress(ProgressEvent("download", int(done), int(total), "volumes"))
+                self._progress(ProgressEvent(self._phase, int(done), int(total), "volumes"))

@@ -17,6 +17,7 @@ from .archive import FileSet, group
 from .cache import Cache, sync_tree
 from .filelist import count_listed, vanished, write_include_list, write_list
 from .interface import WriteRequest, WriteResult
+from .patience import Patience
 from .program import CommandLine, Program, distinct_source, launcher
 from .runner import Job, UploadProgress, run_duplicity
 from .space import check_room
@@ -34,6 +35,7 @@ class Writing:
     cache: Cache
     temp: Path | None
     program: Program
+    patience: Patience
 
     def write(self) -> WriteResult:
         """Stores one session. A full one is made, with a warning, where no increment is possible.
@@ -147,6 +149,7 @@ class Writing:
             name=cache.name,
             secret=request.secret,
             volume_size=request.volume_size,
+            patience=self.patience,
         )
         account, failure = run_duplicity(job, build, upload.take)
         if failure is not None:

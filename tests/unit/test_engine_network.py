@@ -1,0 +1,265 @@
+"""Behind a network that breaks: restores complete, download nothing twice, and never believe what they kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine_support import SECRET, Lab, noise, tree_state
+from tests.http_target import HttpTarget, http_target
+from tklbam_core.api import ArchiveError, Target, TargetError, UsageError
+from tklbam_core.engine.duplicity import DuplicityEngine
+from tklbam_core.engine.interface import FetchRequest
+from tklbam_core.engine.patience import Patience, PatientTarget
+from tklbam_core.engine.restore_cache import RestoreCache
+
+HERE = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A full session of several volumes and an increment, written to a directory."""
+    lab = Lab(tmp_path_factory.mktemp("stored"))
+    lab.put("srv/a", noise(3_500_000, 1))
+    (lab.extras / "newpkgs").write_text("nano\n")
+    lab.backup(full=True)
+    lab.put("srv/b", noise(300_000, 2))
+    lab.backup()
+    return lab
+
+
+class Away:
+    """Another machine, which knows nothing of the sessions but the secret; `slept` is how long its runs waited."""
+
+    def __init__(self, base: Path, target: HttpTarget, source: Path) -> None:
+        self.base = base
+        self.target = target
+        self.source = source
+        self.slept: list[float] = []
+        self.share = 100
+        (base / "temp").mkdir()
+
+    @property
+    def kept(self) -> Path:
+        return self.base / "kept"
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(retries=3, sleep=self.slept.append)
+
+    @property
+    def engine(self) -> DuplicityEngine:
+        cache = RestoreCache(self.kept, lambda free: free * self.share // 100)
+        return DuplicityEngine(self.base / "cache", self.base / "temp", kept=cache, patience=self.patience)
+
+    def restore(self, name: str = "restored", path: str | None = None, **changes: object) -> Path:
+        destination = self.base / name
+        shutil.rmtree(destination, ignore_errors=True)
+        request = FetchRequest(destination=destination, path=path, secret=SECRET, **changes)  # type: ignore[arg-type]
+        self.engine.fetch(self.target, request)
+        return destination
+
+    def volumes_sent(self) -> int:
+        """Bytes of volumes that went over the network."""
+        return sum(count for name, count in self.target.trouble.sent.items() if ".difftar." in name)
+
+    def kept_files(self) -> list[Path]:
+        return sorted(path for path in self.kept.glob("*/*") if path.is_file())
+
+    def whole(self) -> bool:
+        return tree_state(self.restore()) == tree_state(self.source)
+
+
+@pytest.fixture
+def away(tmp_path: Path, stored: Lab) -> Iterator[Away]:
+    shutil.copytree(stored.store, tmp_path / "store")
+    with http_target(tmp_path / "store") as target:
+        yield Away(tmp_path, target, stored.source)
+
+
+def size_of(away: Away, kind: str = ".difftar.") -> int:
+    return sum(path.stat().st_size for path in away.target.directory.iterdir() if kind in path.name)
+
+
+def test_a_restore_s_two_fetches_and_the_next_restore_download_nothing_twice(away: Away) -> None:
+    extras = away.restore("extras", "TKLBAM")
+    assert (extras / "newpkgs").read_text() == "nano\n"
+    assert away.volumes_sent() < size_of(away) / 2, "the extras alone need few of the volumes"
+    assert away.whole()
+    assert away.volumes_sent() == size_of(away)
+    assert not any("sigtar" in name for name in away.target.trouble.asked), "no restore needs signatures"
+    before = sum(away.target.trouble.sent.values())
+    shutil.rmtree(away.base / "cache", ignore_errors=True)
+    asked = len(away.target.trouble.asked)
+    assert away.whole()
+    assert away.target.trouble.asked[asked:] == [""], "the listing alone"
+    assert sum(away.target.trouble.sent.values()) - before < 5000
+    assert [path.name for path in away.kept.glob(".run-*")] == []
+
+
+def test_a_connection_cut_again_and_again_ends_in_a_whole_restore(away: Away) -> None:
+    away.target.trouble.cuts, away.target.trouble.cut_after = 20, 300_000
+    away.target.trouble.busy = 2
+    assert away.whole()
+    assert away.target.trouble.cuts == 0 or len(away.slept) > 10
+    assert away.volumes_sent() == size_of(away), "each goes on where it was cut"
+
+
+def test_a_connection_that_never_holds_ends_in_a_clear_error_in_bounded_time(away: Away) -> None:
+    away.target.trouble.cuts, away.target.trouble.cut_after = 1_000_000, 0
+    with pytest.raises(TargetError, match=r"ended after 0 of|can't be read") as caught:
+        away.restore()
+    assert caught.value.remedy
+    assert len(away.slept) == 3
+    assert 0.5 <= away.slept[0] <= 1
+    assert away.slept[0] < away.slept[1] + 0.5 < away.slept[2] + 1.5
+    assert len(away.target.trouble.asked) == 1 + 4
+
+
+def test_what_is_no_use_trying_again_is_not(away: Away) -> None:
+    with pytest.raises(TargetError, match="404"):
+        PatientTarget(away.target, away.patience).read("not-there").read()
+    assert away.slept == []
+
+
+def test_a_download_that_was_killed_goes_on_where_it_was(away: Away) -> None:
+    # One volume arrives in part, and then the connection is gone for good.
+    away.target.trouble.cuts, away.target.trouble.cut_after = 1_000_000, 40_000
+    with pytest.raises(TargetError):
+        away.restore()
+    (part,) = [path for path in away.kept_files() if path.name.startswith(".part-")]
+    assert part.stat().st_size == 128 << 10
+    away.target.trouble.cuts = 0
+    assert away.whole()
+    assert away.volumes_sent() <= size_of(away) + (128 << 10)
+    assert not part.exists()
+
+
+def test_kept_files_that_were_tampered_with_are_fetched_again(away: Away) -> None:
+    assert away.whole()
+    sent = away.volumes_sent()
+    volumes = [path for path in away.kept_files() if ".difftar." in path.name]
+    damaged = volumes[0].stat().st_size + volumes[1].stat().st_size
+    volumes[0].write_bytes(os.urandom(volumes[0].stat().st_size))
+    volumes[1].write_bytes(volumes[1].read_bytes()[:-1])
+    manifest = next(path for path in away.kept_files() if "manifest" in path.name)
+    manifest.write_bytes(os.urandom(manifest.stat().st_size))
+    link = volumes[2]
+    link.unlink()
+    link.symlink_to("/etc/passwd")
+    damaged += (away.target.directory / link.name).stat().st_size
+    shutil.rmtree(away.base / "cache", ignore_errors=True)
+    assert away.whole()
+    assert away.volumes_sent() - sent == damaged
+    assert not link.is_symlink()
+
+
+def test_what_arrives_altered_is_an_error_and_is_not_kept(away: Away) -> None:
+    away.restore("extras", "TKLBAM")
+    away.target.trouble.altered = True
+    with pytest.raises(ArchiveError, match="damaged"):
+        away.restore()
+    away.target.trouble.altered = False
+    assert away.whole()
+
+
+def test_the_least_used_goes_first_and_the_limit_holds(away: Away) -> None:
+    assert away.whole()
+    other = away.kept / ("0" * 32)
+    other.mkdir()
+    for age, name in enumerate(("newer", "older")):
+        (other / name).write_bytes(bytes(1_000_000))
+        os.utime(other / name, (time.time() - 1000 * (age + 1),) * 2)
+    needed = size_of(away)
+    for path in away.kept_files():
+        if "vol1.difftar" in path.name:
+            path.unlink()
+    cache = RestoreCache(away.kept, lambda free: needed + 1_500_000)
+    engine = DuplicityEngine(away.base / "cache", away.base / "temp", kept=cache, patience=away.patience)
+    engine.fetch(away.target, FetchRequest(destination=away.base / "again", secret=SECRET))
+    assert (other / "newer").exists()
+    assert not (other / "older").exists()
+    assert sum(path.stat().st_size for path in away.kept_files()) <= needed + 1_500_000
+
+
+def test_without_room_for_the_cache_a_restore_works_all_the_same(away: Away) -> None:
+    away.share = 0
+    assert away.whole()
+    assert away.kept_files() == []
+
+
+def test_a_fresh_fetch_reads_the_target_and_nothing_else(away: Away) -> None:
+    assert away.whole()
+    assert "directly" not in away.target.trouble.asked
+    assert tree_state(away.restore("fresh", fresh=True)) == tree_state(away.source)
+    assert "directly" in away.target.trouble.asked
+
+
+def test_the_cache_of_another_user_is_refused(away: Away) -> None:
+    away.kept.mkdir()
+    away.kept.chmod(0o777)
+    with pytest.raises(UsageError, match="restore cache"):
+        away.restore()
+
+
+def start_restore(away: Away, number: int) -> subprocess.Popen[bytes]:
+    """In a process of its own, with the same cache."""
+    script = f"""
+from pathlib import Path
+from tests.engine_support import SECRET
+from tests.http_target import HttpTarget, Trouble
+from tklbam_core.engine.duplicity import DuplicityEngine
+from tklbam_core.engine.interface import FetchRequest
+from tklbam_core.engine.restore_cache import RestoreCache
+base = Path({str(away.base)!r})
+target = HttpTarget({away.target.port}, base / "store", Trouble())
+engine = DuplicityEngine(base / "cache{number}", base / "temp", kept=RestoreCache(base / "kept", lambda free: free))
+engine.fetch(target, FetchRequest(destination=base / "by-{number}", secret=SECRET))
+"""
+    return subprocess.Popen([sys.executable, "-c", script], cwd=HERE)
+
+
+def test_runs_at_once_share_what_they_download(away: Away) -> None:
+    runs = [start_restore(away, number) for number in range(2)]
+    assert [run.wait() for run in runs] == [0, 0]
+    assert all(tree_state(away.base / f"by-{number}") == tree_state(away.source) for number in range(2))
+    assert away.volumes_sent() == size_of(away)
+    assert not [path for path in away.kept_files() if path.name.startswith(".")]
+
+
+def test_a_killed_restore_leaves_nothing_that_harms_the_next(away: Away) -> None:
+    for moment in (0.3, 0.6, 0.9):
+        run = start_restore(away, 0)
+        time.sleep(moment)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        shutil.rmtree(away.base / "by-0", ignore_errors=True)
+    assert away.whole()
+    assert [path.name for path in away.kept.glob(".run-*")] == []
+    assert away.volumes_sent() <= size_of(away) + 3 * (1 << 20)
+
+
+def test_a_half_read_manifest_is_never_taken_for_an_interrupted_session(away: Away) -> None:
+    """A cut connection must not make the next backup delete a good session."""
+    away.target.trouble.cuts, away.target.trouble.cut_after = 1_000_000, 0
+    before = sorted(os.listdir(away.target.directory))
+    with pytest.raises(TargetError):
+        away.engine.prepare(away.target, SECRET)
+    assert sorted(os.listdir(away.target.directory)) == before
+    away.target.trouble.cuts = 0
+    away.engine.prepare(away.target, SECRET)
+    assert sorted(os.listdir(away.target.directory)) == before
+
+
+def test_a_target_that_can_t_seek_goes_on_all_the_same(away: Away) -> None:
+    name = next(path.name for path in away.target.directory.iterdir() if "vol1" in path.name)
+    with Target.read_from(away.target, name, 1000) as stream:
+        assert stream.read() == (away.target.directory / name).read_bytes()[1000:]
