@@ -193,6 +193,16 @@ def test_the_console_wants_its_token_and_the_api_none(hub: HubServer, client: Hu
     assert nobody.call("GET", "records/", headers={"Cookie": "sessionid=x"}).error == (400, "Request.MissingHeader")
 
 
+@pytest.mark.parametrize("name", ["SCRIPT_NAME", "PATH_INFO", "Script-Name", "REMOTE_ADDR", "X_FORWARDED_FOR"])
+def test_no_header_takes_the_place_of_what_the_server_knows(hub: HubServer, client: HubClient, name: str) -> None:
+    request = urllib.request.Request(f"{hub.url}/sign-in", headers={name: "/elsewhere"})
+    with urllib.request.urlopen(request) as answer:
+        assert b"elsewhere" not in answer.read()
+    client.call("GET", "records/", headers={name: "203.0.113.9"})
+    client.key.refresh_from_db()
+    assert client.key.last_used_from == "127.0.0.1"
+
+
 def test_other_hosts_names_are_refused(hub: HubServer) -> None:
     request = urllib.request.Request(f"{hub.url}/sign-in", headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError) as caught:

@@ -69,9 +69,11 @@ def options(bind: str, workers: int | None, threads: int, access_log: bool) -> d
         "errorlog": "-",
         "loglevel": "warning",
         "proc_name": "tklbam-hub",
-        # Our own middleware decides whom to believe about the client's address and TLS.
-        "forwarded_allow_ips": "*",
+        # Our own middleware decides whom to believe about the client's address and TLS; nobody names the path but the
+        # request's own line.
+        "forwarded_allow_ips": "",
         "secure_scheme_headers": {},
+        "forwarder_headers": "",
         # Heartbeats go to memory, not to a disk that may be busy.
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
         "control_socket_disable": True,
