@@ -91,7 +91,11 @@ storage-option s3-endpoint=https://storage.example.org
     assert config.checksum
     assert config.allow_missing_database
     assert config.database_options == {"mysql": {"host": "db two"}, "pgsql": {"password-file": "/root/pw"}}
-    assert config.storage_options == {"s3-endpoint": "https://storage.example.org"}
+    assert config.storage_options == {
+        "network-timeout": "60",
+        "network-retries": "5",
+        "s3-endpoint": "https://storage.example.org",
+    }
     conf = host.conf_dir / "conf"
     assert config.origins("full-backup") == [f"{conf}:2"]
     assert config.origins("address") == [f"{conf}:11", f"{conf}:12"]
