@@ -54,6 +54,8 @@ def command(
     elif api_key is None and not solo and registry.account is None and registry.secret is None and sys.stdin.isatty():
         text = "API key of your Hub account (none: press Enter)"
         api_key = click.prompt(text, default="", show_default=False, hide_input=True, err=True) or None
+    if api_key:
+        output.redactor.add(api_key)
     request = InitRequest(api_key=api_key, solo=solo, force=force, wanted=wanted, configured=config.force_profile)
     check_request(request, registry)
     registry.make()
