@@ -286,7 +286,9 @@ def store(
         summary.stored.append(session)
         summary.missing += [text for text in result.unread if text not in summary.missing]
         if result.vanished:
-            context.note(f"{len(result.vanished)} files were gone before they could be stored")
+            many = len(result.vanished) > 1
+            words = "files were gone before they" if many else "file was gone before it"
+            context.note(f"{len(result.vanished):,} {words} could be stored")
         if not session.verified:
             summary.missing.append(f"{session.address}: the session was stored, but its verification failed")
 
