@@ -67,7 +67,7 @@ class Redactor:
             if len(secret) >= SHORTEST:
                 self._forms |= _forms(secret)
         longest_first = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._pattern = re.compile("|".join(map(_as_pattern, longest_first))) if longest_first else None
 
     def add_fields(self, fields: Mapping[str, str]) -> None:
         """The values of credentials, but for those that name a user, a file or a kind."""
@@ -97,5 +97,9 @@ class Redactor:
 def _forms(secret: str) -> set[str]:
     utf8 = secret.encode("utf-8", "surrogateescape")
     encoded = {quote(utf8, safe=""), quote(utf8), quote_plus(utf8)}
-    lower = {re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in encoded}
-    return {secret, *encoded, *lower, json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    return {secret, *encoded, json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+
+
+def _as_pattern(form: str) -> str:
+    # Both %2F and %2f are written.
+    return re.sub(r"%[0-9A-F]{2}", lambda match: f"(?i:{match[0]})", re.escape(form))
