@@ -35,7 +35,7 @@ def shown(pattern: str) -> Iterator[str]:
                 yield re.split(r" {2,}#| #|  \(", line.strip())[0].strip()
 
 
-COMMAND_LINES = sorted(set(shown(r"(tklbam|tklbam-[a-z-]+) ")))
+COMMAND_LINES = sorted(set(shown(r"(tklbam|tklbam-(?!hub )[a-z-]+) ")))
 
 
 def parse(words: list[str]) -> None:
@@ -72,7 +72,7 @@ def test_a_command_line_with_a_mistake_is_found() -> None:
 
 
 def test_options_in_running_text_exist() -> None:
-    known = {"--short", "--help", "--version", "--failed", "--now"}
+    known = {"--short", "--help", "--version", "--failed", "--now", "--export"}
     for table, prefix in ((COMMANDS, ""), (INTERNAL, "internal")):
         group = LazyGroup(table, prefix=prefix, name=prefix or "tklbam")
         for name in table:
@@ -87,7 +87,9 @@ def test_options_in_running_text_exist() -> None:
 def test_configuration_lines_that_are_shown_are_read(tmp_path: Path) -> None:
     conf = tmp_path / "etc/tklbam"
     conf.mkdir(parents=True)
-    lines = list(shown(r"(address|keep-full|full-backup|database-option|storage-option|disable-plugin|extras-dir) "))
+    lines = list(
+        shown(r"(address|keep-full|full-backup|database-option|storage-option|disable-plugin|extras-dir|hub-[a-z-]+) ")
+    )
     assert len(lines) > 4
     (conf / "conf").write_text("".join(f"{line}\n" for line in lines))
     host = Host.from_environment(tmp_path)
