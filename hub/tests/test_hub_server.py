@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import signal
 import socket
-import subprocess
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -16,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.postgres.tests.conftest import BINARIES, PgCluster, scratch_directory
+from plugins.postgres.tests.conftest import BINARIES, PgCluster
+from tests.bench import hub as bench
 from tests.hub_client import KEY_PACKET, HubClient
 from tests.hub_server import HubServer, hub_server
 
@@ -35,23 +32,8 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 def cluster() -> Iterator[PgCluster]:
     if not BINARIES.name:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    template, place = scratch_directory(), scratch_directory()
-    try:
-        if os.geteuid() == 0:
-            shutil.chown(template, "postgres")
-        words = [*(str(BINARIES / "initdb"), "-N", "-D", str(template / "data"), "-U", "postgres", "--locale=C.UTF-8")]
-        trust = ["--auth-local=trust", "--auth-host=trust"]
-        subprocess.run(PgCluster.as_owner([*words, *trust]), check=True, capture_output=True, cwd="/")
-        server = PgCluster(place, template / "data")
-        try:
-            server.start()
-            server.sql("CREATE DATABASE hub")
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(template)
-        shutil.rmtree(place)
+    with bench.postgresql() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +55,9 @@ def linked(server: HubServer) -> HubClient:
     return client
 
 
-def start_backup(server: HubServer, number: int) -> str:
-    """As `tklbam init` and the beginning of a first backup; returns the backup's id."""
-    client = linked(server)
-    assert client.get("credentials/").status == 200
-    made = client.create(server_id=f"server-{number}")
-    assert client.put(f"record/{made['backup_id']}/inprogress/", bool=True).status == 200
-    assert client.put("record/update/", address=made["address"], kind="full", size=number).status == 200
-    return str(made["backup_id"])
-
-
 def test_a_hundred_clients_starting_at_once_are_all_served(server: HubServer) -> None:
     with ThreadPoolExecutor(CLIENTS) as pool:
-        numbers = list(pool.map(lambda number: start_backup(server, number), range(CLIENTS)))
+        numbers = list(pool.map(lambda number: bench.start_backup(server, number), range(CLIENTS)))
     assert len(set(numbers)) == CLIENTS
     records = linked(server).get("records/").json
     stored = {record["server_id"]: record for record in records if record["server_id"].startswith("server-")}
@@ -98,22 +70,9 @@ def test_a_hundred_clients_starting_at_once_are_all_served(server: HubServer) ->
 def test_ten_thousand_records_are_one_quick_list(on_postgresql: HubServer, cluster: PgCluster) -> None:
     client = linked(on_postgresql)
     made = client.create(server_id="one-of-many")
-    columns = (
-        "account_id, api_key_id, storage_id, key, profile_id, server_id, created_at, updated_at, size, in_progress,"
-        " last_outcome, chain_increments, verified, muted, storage_access_key, storage_secret_key"
-    )
-    cluster.sql(
-        f"INSERT INTO records_backuprecord (number, address, label, {columns}) SELECT 100000 + g, address || g,"
-        f" 'label ' || g, {columns} FROM records_backuprecord, generate_series(1, 10000) g"
-        f" WHERE number = {made['backup_id']}",
-        "hub",
-    )
-    took = []
-    for _ in range(5):
-        answer = client.get("records/")
-        assert len(answer.json) > 10000
-        took.append(float(re.fullmatch(r"app;dur=([\d.]+)", answer.headers["Server-Timing"])[1]))  # type: ignore[index]
-    assert min(took) < MOST_MILLISECONDS, took
+    bench.fill(cluster, made["backup_id"], bench.RECORDS)
+    took = bench.at_the_server(client, rounds=5)
+    assert min(passed for passed, _ in took) < MOST_MILLISECONDS, took
 
 
 def test_null_characters_never_reach_the_database(on_postgresql: HubServer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-MODULES = ("startup", "scan", "engine", "backup", "mysql", "postgres")
+MODULES = ("startup", "scan", "engine", "backup", "mysql", "postgres", "hub")
 
 
 def main(names: list[str]) -> None:
