@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-INTERVAL = 0.01
+INTERVAL = 0.02
 """Seconds between two looks: short-lived programs are meant to be seen, too."""
 
 

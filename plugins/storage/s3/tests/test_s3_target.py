@@ -100,7 +100,7 @@ def test_a_read_that_is_cut_goes_on_from_where_it_was(bucket: Bucket, between: P
     target.check(write=True)
     content = os.urandom(6_000_000)
     target.write(NAME, io.BytesIO(content))
-    weak = opened(f"s3://127.0.0.1:{between.port}/{bucket.name}/web1", {"s3-tls": "no", "s3-attempts": "4"}, FIRST)
+    weak = opened(f"s3://127.0.0.1:{between.port}/{bucket.name}/web1", {"s3-tls": "no", "network-retries": "3"}, FIRST)
     between.cut_after(1_000_000, 2_000_000)
     with weak.read(NAME) as stream:
         assert stream.read() == content

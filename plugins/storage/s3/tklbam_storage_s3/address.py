@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from tklbam_core.api import TargetError
+from tklbam_core.api import TargetError, split_password
 
 from .settings import Settings
 
@@ -23,7 +23,8 @@ PORT = re.compile(r"[^:]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
 class Place:
     """A bucket and where it is. `prefix` ends in a slash or is empty; `endpoint` is a URL, None for Amazon's own.
 
-    `region` is None where nobody said. `credentials` are what stood in the address before an `@`.
+    `region` is None where nobody said. The keys are what stood in the address before an `@`, empty where nothing did;
+    `address` has no secret in it.
     """
 
     address: str
@@ -31,7 +32,8 @@ class Place:
     prefix: str
     endpoint: str | None
     region: str | None
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
 
     @property
     def engine_url(self) -> str:
@@ -48,12 +50,12 @@ def scheme_of(address: str) -> str | None:
 def parse(address: str, settings: Settings, environment: Mapping[str, str]) -> Place:
     """Raises TargetError for an address that makes no sense; its text never shows what may be a secret."""
     scheme = scheme_of(address)
-    rest = address.partition(":")[2]
+    shown, secret = split_password(address)
+    rest = shown.partition(":")[2]
     if scheme is None or not rest.startswith("//"):
-        raise _senseless(_without_credentials(address), "is not an address")
-    credentials, rest = _take_credentials(rest[2:], address)
-    shown = f"{address.partition(':')[0]}://{rest}"
-    first, *parts = rest.split("/")
+        raise _senseless(shown, "is not an address")
+    authority, *parts = rest[2:].split("/")
+    user, _, first = authority.rpartition("@")
     if scheme == "s3" and ("." in first or ":" in first or first.lower() == "localhost"):
         host, names = first, parts
     else:
@@ -77,7 +79,8 @@ def parse(address: str, settings: Settings, environment: Mapping[str, str]) -> P
         prefix="".join(f"{name}/" for name in path),
         endpoint=endpoint,
         region=settings.region or region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
-        credentials=credentials,
+        access_key=unquote(user),
+        secret_key=secret,
     )
 
 
@@ -100,29 +103,6 @@ def _service(host: str | None, settings: Settings, environment: Mapping[str, str
         return None, amazon["region"]
     path = urlsplit(named).path if named else ""
     return f"{'http' if plain else 'https'}://{host}{path}", amazon["region"] if amazon else None
-
-
-def _take_credentials(rest: str, address: str) -> tuple[dict[str, str], str]:
-    authority, slash, path = rest.partition("/")
-    before, at, host = authority.rpartition("@")
-    if at:
-        key, colon, secret = before.partition(":")
-        if not key or not colon or not secret:
-            raise TargetError(
-                f"{_without_credentials(address)}: what stands before the @ is no access key with its secret",
-                "Write s3://ACCESS-KEY:SECRET-KEY@host/bucket, or better, keep them out of the address.",
-            )
-        return {"access-key": unquote(key), "secret-key": unquote(secret)}, host + slash + path
-    if "@" in path and ":" in authority and not PORT.fullmatch(authority):
-        raise TargetError(
-            f"{_without_credentials(address)}: the secret key in the address has a slash",
-            "Write it as %2F, or better, keep the key out of the address.",
-        )
-    return {}, rest
-
-
-def _without_credentials(address: str) -> str:
-    return re.sub(r"//.*@", "//***@", address)
 
 
 def _senseless(shown: str, why: str, hint: str = "") -> TargetError:

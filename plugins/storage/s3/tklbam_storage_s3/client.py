@@ -13,8 +13,8 @@ from .address import DEFAULT_REGION, Place
 from .credentials import CredentialSource
 from .settings import Addressing, Checksums, Settings
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 15, 60
-"""Seconds."""
+CONNECT_TIMEOUT = 15
+"""Seconds in which a server must be there, at most."""
 
 
 def addressing(place: Place, settings: Settings) -> Addressing | None:
@@ -53,8 +53,8 @@ def new_client(place: Place, settings: Settings, source: CredentialSource, sessi
         )
     path = addressing(place, settings)
     choices: dict[str, Any] = {
-        "connect_timeout": CONNECT_TIMEOUT,
-        "read_timeout": READ_TIMEOUT,
+        "connect_timeout": min(CONNECT_TIMEOUT, settings.timeout),
+        "read_timeout": settings.timeout,
         "retries": {"mode": "standard", "total_max_attempts": attempts},
         "tcp_keepalive": True,
         "s3": {"addressing_style": path} if path else None,

@@ -69,6 +69,21 @@ def _moment(text: str | None, address: str) -> datetime | None:
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def gather(given: Mapping[str, str], access_key: str, secret_key: str) -> dict[str, str]:
+    """What was handed over and what stood in the address, as one. `password` is what the core took out of an address.
+
+    Keys in the address count before others; an access key alone says which of others' secrets is meant.
+    """
+    rest = dict(given)
+    secret_key = rest.pop("password", "") or secret_key
+    if not access_key:
+        return rest
+    if secret_key:
+        return {"access-key": access_key, "secret-key": secret_key}
+    known = rest.get("access-key", access_key) == access_key
+    return {**rest, "access-key": access_key} if known else {"access-key": access_key}
+
+
 class CredentialSource:
     """Credentials of one target. Nothing is read before they are first needed.
 

@@ -24,7 +24,12 @@ _REGION = (
 )
 _EXPIRED = "Fetch fresh credentials; those of a Hub or a role are renewed by themselves when the next run begins."
 _RIGHTS = "Let these credentials list the bucket and read, write and delete below {prefix} (docs/s3.md has the policy)."
-_LATER = "It is overloaded or broken; the next run tries again. Raise storage-option s3-attempts if it happens often."
+_LATER = "It is overloaded or broken; the next run tries again. Raise network-retries if it happens often."
+_REACH = "Check this system's network."
+_ANSWER = "Check the network, proxies and firewalls in between."
+_BROKEN = "Check the network; the next run tries again."
+_RESOLVE = "Check the host in the address, and this system's DNS."
+_REFUSED = "Check host and port, and that the service is running."
 _OLD = "If it is an old server, set storage-option s3-checksums=required; if it is there, s3-checksums=always."
 
 _CODES: Mapping[str, tuple[str, str]] = {
@@ -80,6 +85,8 @@ _FULL = frozenset(
         "507",
     )
 )
+_PASSING = frozenset({_LATER, _REFUSED, _REACH, _ANSWER, _BROKEN, _RESOLVE})
+"""Remedies of what may be over in a moment."""
 _SKEWED = frozenset({"RequestTimeTooSkewed"})
 _SIGNATURE = frozenset({"SignatureDoesNotMatch", "AccessDenied", "403", "Forbidden", "InvalidAccessKeyId"})
 
@@ -104,28 +111,28 @@ _SAID: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"Failed to resolve|Name or service not known|name resolution|nodename nor servname|No address associated",
             "its name can't be resolved",
-            "Check the host in the address, and this system's DNS.",
+            _RESOLVE,
         ),
         (
             r"Connection refused",
             "nobody answers at that port",
-            "Check host and port, and that the service is running.",
+            _REFUSED,
         ),
         (
             r"Network is unreachable|No route to host",
             "it can't be reached",
-            "Check this system's network.",
+            _REACH,
         ),
         (
             r"timed? ?out",
             "it does not answer in time",
-            "Check the network, proxies and firewalls in between.",
+            _ANSWER,
         ),
         (
             r"Could not connect to the endpoint|Connection was closed|Connection reset|Connection aborted"
             r"|IncompleteRead|Connection broken|Failed to connect to proxy",
             "the connection broke off",
-            "Check the network; the next run tries again.",
+            _BROKEN,
         ),
         (
             r"credentials could not be asked for|credentials .*have expired|refreshed credentials are still expired"
@@ -142,20 +149,26 @@ _CODE = re.compile(r"An error occurred \(([\w.]+)\) when calling the (\w+) opera
 class _Words:
     """The names that a text may have in braces."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, transient: bool = False) -> None:
         self._place = place
+        self._transient = transient
 
     def error(self, what: str, remedy: str, said: str = "") -> TargetError:
         place = self._place
         where = place.endpoint or "Amazon S3"
         names = {"bucket": place.bucket, "prefix": place.prefix or "it"}
         detail = f" ({said})" if said else ""
-        return TargetError(f"{place.address}: {where}: {what.format(**names)}{detail}", remedy.format(**names))
+        passing = self._transient and remedy in _PASSING
+        return TargetError(
+            f"{place.address}: {where}: {what.format(**names)}{detail}", remedy.format(**names), transient=passing
+        )
 
 
-def from_code(place: Place, code: str, said: str = "", skew: float | None = None) -> TklbamError | None:
+def from_code(
+    place: Place, code: str, said: str = "", skew: float | None = None, *, transient: bool = False
+) -> TklbamError | None:
     """The error for a service's code; None where it is not a known one. `skew` is seconds, where known."""
-    words = _Words(place)
+    words = _Words(place, transient)
     if code in _SKEWED or (code in _SIGNATURE and skew is not None and abs(skew) > SKEW_REFUSED):
         by = f" by {_duration(skew)}" if skew else ""
         return words.error(f"this system's clock is wrong{by}", "Set the clock, and keep it right with NTP.")
@@ -170,13 +183,13 @@ def from_code(place: Place, code: str, said: str = "", skew: float | None = None
     return words.error(*found, said) if found else None
 
 
-def from_text(place: Place, text: str) -> TklbamError | None:
+def from_text(place: Place, text: str, *, transient: bool = False) -> TklbamError | None:
     """The error behind what duplicity or boto3 said in words; None where nothing in it is known."""
     for match in reversed(list(_CODE.finditer(text))):
-        found = from_code(place, match[1], match[2])
+        found = from_code(place, match[1], match[2], transient=transient)
         if found is not None:
             return found
-    words = _Words(place)
+    words = _Words(place, transient)
     return next((words.error(what, remedy) for pattern, what, remedy in _SAID if pattern.search(text)), None)
 
 
@@ -197,8 +210,8 @@ def code_of(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-def translate(place: Place, error: Exception) -> TklbamError:
-    """The error to raise in place of one of boto3's."""
+def translate(place: Place, error: Exception, *, transient: bool = False) -> TklbamError:
+    """The error to raise in place of one of boto3's. `transient`: nobody has tried again yet."""
     if isinstance(error, TklbamError):
         return error
     code = code_of(error)
@@ -206,30 +219,33 @@ def translate(place: Place, error: Exception) -> TklbamError:
         response: Any = getattr(error, "response", {})
         skew = clock_skew(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
         said = f"{response.get('Error', {}).get('Message') or ''} {code}".strip()
-        found = from_code(place, code, said, skew)
+        found = from_code(place, code, said, skew, transient=transient)
         if found is not None:
             return found
     chain = [error, error.__cause__, error.__context__, getattr(error, "kwargs", {}).get("error")]
     text = " ".join(str(each) for each in chain if each is not None)
-    known = from_text(place, text)
+    known = from_text(place, text, transient=transient)
     return known or _Words(place).error("it can't be used", "Check the address and the service.", str(error))
 
 
 @contextlib.contextmanager
-def told(place: Place) -> Iterator[None]:
-    """Turns boto3's errors into ours; anything else, such as an error of the file that is sent, passes as it is."""
+def told(place: Place, *, transient: bool = False) -> Iterator[None]:
+    """Turns boto3's errors into ours; anything else, such as an error of the file that is sent, passes as it is.
+
+    Errors are `transient` where asked for and where it makes sense: boto3 itself has tried again before.
+    """
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     from s3transfer.exceptions import S3UploadFailedError, TransferNotDoneError
 
     try:
         yield
     except (BotoCoreError, ClientError, HTTPClientError, S3UploadFailedError, TransferNotDoneError) as error:
-        raise translate(place, error) from error
+        raise translate(place, error, transient=transient) from error
     except RuntimeError as error:
         # So botocore says that fresh credentials have expired as well.
         if "credentials" not in str(error):
             raise
-        raise translate(place, error) from error
+        raise translate(place, error, transient=transient) from error
 
 
 def _duration(seconds: float) -> str:

@@ -40,13 +40,13 @@ OPTIONS = (
     SchemeOption(key="s3-append-only", meaning="yes: this system adds sessions and never deletes any"),
     SchemeOption(key="s3-checksums", meaning="always, or required: only where a call demands one (old servers)"),
     SchemeOption(key="s3-part-size", meaning="MB of a part of a multipart upload, 5 or more (default 8)"),
-    SchemeOption(key="s3-attempts", meaning="how often a request is tried before it fails (default 8)"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The options as values. `endpoint` has a scheme; `part_size` is megabytes."""
+    """The options as values. `endpoint` has a scheme; `part_size` is megabytes, `timeout` seconds. `attempts` is how
+    often a request is tried before it fails."""
 
     endpoint: str | None = None
     tls: bool | None = None
@@ -60,7 +60,8 @@ class Settings:
     append_only: bool = False
     checksums: Checksums | None = None
     part_size: int = 8
-    attempts: int = 8
+    attempts: int = 6
+    timeout: int = 60
 
     @property
     def upload_arguments(self) -> dict[str, str]:
@@ -134,7 +135,6 @@ _JUDGES: Mapping[str, Callable[[str], object]] = {
     "append-only": _yes_or_no,
     "checksums": _one_of("always", "required"),
     "part-size": _number(5, 5000),
-    "attempts": _number(1, 100),
 }
 _FIELDS = {"server-side-encryption": "encryption"}
 
@@ -157,6 +157,11 @@ def read_settings(options: Mapping[str, str]) -> Settings:
             if name == "storage-class":
                 remedy += " For others, set a lifecycle rule on the bucket."
             raise TargetError(f"storage-option {key}={text} makes no sense", remedy) from None
+    # What the core says of every network.
+    if "network-retries" in options:
+        values["attempts"] = int(options["network-retries"]) + 1
+    if "network-timeout" in options:
+        values["timeout"] = int(options["network-timeout"])
     settings = Settings(**values)  # type: ignore[arg-type]
     if settings.kms_key_id and settings.encryption != "aws:kms":
         raise TargetError("s3-kms-key-id needs aws:kms", "Set storage-option s3-server-side-encryption=aws:kms, too.")

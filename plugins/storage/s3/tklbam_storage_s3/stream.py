@@ -16,18 +16,18 @@ LONGEST_PAUSE = 20.0
 
 
 class ObjectReader(io.RawIOBase):
-    """One object. `get(offset, etag)` answers get_object's response from `offset` on, of that version of it.
+    """One object from `offset` on. `get(offset, etag)` answers get_object's response from there on, of that version.
 
     `attempts` in a row may fail without a byte in between.
     """
 
-    def __init__(self, get: Callable[[int, str | None], dict[str, Any]], attempts: int) -> None:
+    def __init__(self, get: Callable[[int, str | None], dict[str, Any]], attempts: int, offset: int = 0) -> None:
         self._get = get
         self._attempts = attempts
-        self._position = 0
-        first = get(0, None)
+        self._position = offset
+        first = get(offset, None)
         self._etag: str | None = first.get("ETag")
-        self._size = int(first["ContentLength"])
+        self._size = offset + int(first["ContentLength"])
         self._body: Any = first["Body"]
 
     def readable(self) -> bool:

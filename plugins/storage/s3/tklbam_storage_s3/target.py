@@ -15,7 +15,7 @@ from . import guard
 from .address import DEFAULT_REGION, Place
 from .agent import Agent
 from .client import new_client, new_session
-from .credentials import CredentialSource
+from .credentials import CredentialSource, gather
 from .engine import engine_address
 from .failures import SKEW_WORTH_TELLING, clock_skew, code_of, from_text, told
 from .settings import ARCHIVES, Settings
@@ -26,10 +26,11 @@ OURS = ".tklbam-"
 TRIAL = f"{OURS}check"
 BATCH = 1000
 """Objects that one call may delete."""
-CHECK_ATTEMPTS = 3
-"""A check tells soon what is wrong; the work itself is more patient."""
+CHECK_ATTEMPTS = 2
+"""A check is repeated as a whole by who has the patience."""
 ABANDONED = timedelta(days=1)
 """Age at which an unfinished multipart upload belongs to nobody any more."""
+BEYOND = frozenset({"InvalidRange", "416"})
 MISSING = frozenset({"NoSuchBucket", "404"})
 NO_BULK = frozenset({"NotImplemented", "MethodNotAllowed", "MalformedXML", "405", "501", "MissingContentMD5"})
 
@@ -50,7 +51,7 @@ class S3Target(Target):
         self._place = place
         self._settings = settings
         self._environment = environment
-        given = credentials or place.credentials
+        given = gather(credentials, place.access_key, place.secret_key)
         self._source = CredentialSource(place.address, given, renew, lambda: self._session)
         self._cautions: list[str] = []
 
@@ -101,7 +102,7 @@ class S3Target(Target):
         In append-only mode the trial object stays, for nothing may be deleted there; it is hidden from `files`.
         """
         self._cautions = []
-        with told(self._place):
+        with told(self._place, transient=True):
             client = self._connect(CHECK_ATTEMPTS)
             answer = self._look(client, write=write)
             # duplicity asks for the bucket itself, which a policy may forbid where a listing below a prefix is allowed.
@@ -237,6 +238,11 @@ class S3Target(Target):
                 self._client.delete_object(Bucket=self._place.bucket, Key=each["Key"])
 
     def read(self, name: str) -> BinaryIO:
+        return self.read_from(name, 0)
+
+    def read_from(self, name: str, offset: int) -> BinaryIO:
+        from botocore.exceptions import ClientError
+
         key = self._key(name)
 
         def get(offset: int, etag: str | None) -> dict[str, Any]:
@@ -246,7 +252,13 @@ class S3Target(Target):
             return answer
 
         with told(self._place):
-            raw = _Told(self._place, get, self._settings.attempts)
+            try:
+                raw = _Told(self._place, get, self._settings.attempts, offset)
+            except ClientError as error:
+                # So a service answers where the file ends before, or right there.
+                if code_of(error) not in BEYOND or not offset:
+                    raise
+                return io.BytesIO()
         return cast(BinaryIO, io.BufferedReader(raw, 1 << 20))
 
     def write(self, name: str, content: BinaryIO) -> None:
@@ -278,9 +290,11 @@ class S3Target(Target):
 class _Told(ObjectReader):
     """A reader whose errors are ours."""
 
-    def __init__(self, place: Place, get: Callable[[int, str | None], dict[str, Any]], attempts: int) -> None:
+    def __init__(
+        self, place: Place, get: Callable[[int, str | None], dict[str, Any]], attempts: int, offset: int
+    ) -> None:
         self._place = place
-        super().__init__(get, attempts)
+        super().__init__(get, attempts, offset)
 
     def _some(self, most: int) -> bytes:
         with told(self._place):
