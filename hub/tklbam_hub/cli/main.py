@@ -10,6 +10,7 @@ from tklbam_hub import __version__
 from tklbam_hub.cli import django_setup
 from tklbam_hub.cli.init import init
 from tklbam_hub.cli.key import key
+from tklbam_hub.cli.measure import measure
 from tklbam_hub.cli.notify import notify
 from tklbam_hub.cli.profile import profile
 from tklbam_hub.cli.serve import serve
@@ -44,7 +45,7 @@ def manage(words: tuple[str, ...]) -> None:
     execute_from_command_line(["tklbam-hub manage", *words])
 
 
-for command in (init, serve, user, key, storage, profile, notify):
+for command in (init, serve, user, key, storage, profile, notify, measure):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ def serve(bind: str, workers: int | None, threads: int, no_migrate: bool, access
     from django.db import connections
     from gunicorn.app.base import BaseApplication
 
+    from tklbam_hub.accounts.models import Account
+
+    if not no_migrate and not Account.objects.exists():
+        click.echo("no account yet: make one with `tklbam-hub init NAME file:///srv/backups`", err=True)
     connections.close_all()
 
     class Server(BaseApplication):  # type: ignore[misc]
@@ -66,6 +70,8 @@ def options(bind: str, workers: int | None, threads: int, access_log: bool) -> d
         "limit_request_line": 8190,
         "limit_request_fields": 60,
         "accesslog": "-" if access_log else None,
+        # Without the query, in which an API key may stand.
+        "access_log_format": '%(h)s %(t)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms',
         "errorlog": "-",
         "loglevel": "warning",
         "proc_name": "tklbam-hub",
