@@ -1,0 +1,39 @@
+"""What `tklbam targets` shows: every kind of address, and what of its needs is not installed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from tklbam_core.api import SchemeInfo, SchemeOption, TargetError
+
+from .duplicity import missing_modules
+from .schemes import BY_NAME, OPTIONS, Scheme
+
+
+def describe() -> Sequence[SchemeInfo]:
+    """Looks at programs and modules on this machine; no network."""
+    modules = sorted({module for scheme in BY_NAME.values() for module, _ in scheme.modules})
+    try:
+        absent = set(missing_modules(modules))
+    except TargetError:
+        absent = set(modules)  # without a duplicity nothing of its is there
+    return [_info(scheme, absent) for scheme in BY_NAME.values()]
+
+
+def _info(scheme: Scheme, absent: set[str]) -> SchemeInfo:
+    missing = [package for name, package in scheme.programs if shutil.which(name) is None]
+    missing += [_module(module, extra) for module, extra in scheme.modules if module in absent]
+    return SchemeInfo(
+        scheme=scheme.name,
+        what=scheme.what,
+        forms=scheme.forms,
+        options=tuple(SchemeOption(key=key, meaning=OPTIONS[key]) for key in scheme.options),
+        credentials=scheme.credentials,
+        needs=tuple([package for _, package in scheme.programs] + [_module(*each) for each in scheme.modules]),
+        missing=tuple(missing),
+    )
+
+
+def _module(module: str, extra: str) -> str:
+    return f"{module} (tklbam-storage-remote[{extra}])" if extra else module

@@ -1,0 +1,161 @@
+"""A folder on a server as a target."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import BinaryIO, TypeVar
+
+from tklbam_core.api import EngineAddress, StoredFile, Target, TargetError, TklbamError
+
+from .bridge.faults import Entry, Fault, Store
+from .kinds.base import Family
+from .troubles import WORTH_ANOTHER_TRY, Trouble, explain, judge
+
+STRAY = ".tklbam-"
+"""How the names of files begin that are being written or tried out."""
+OLD = 24 * 3600
+"""Seconds after which such a file belongs to nobody any more."""
+PAUSES = (1.0, 4.0)
+"""Seconds before the second and the third attempt, about: each is drawn between half of it and all of it."""
+
+Answer = TypeVar("Answer")
+
+
+class Connection:
+    """A store that is opened when it is needed, and anew when the connection was lost."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._store: Store | None = None
+
+    def ask(self, do: Callable[[Store], Answer]) -> Answer:
+        """Raises Trouble; what a network does at times is tried again before."""
+        for pause in (*PAUSES, None):
+            try:
+                if self._store is None:
+                    self._store = self._family.store()
+                return do(self._store)
+            except Fault as fault:
+                trouble = judge(fault.text, fault.kind)
+            except (TklbamError, MemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001 - a library may raise anything, and all of it is told
+                trouble = judge(str(error) or type(error).__name__)
+            if trouble.kind not in WORTH_ANOTHER_TRY:
+                break
+            self.close()
+            if pause is None:
+                break
+            time.sleep(pause * random.uniform(0.5, 1))
+        raise trouble
+
+    def close(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            # A connection that is already lost can't be closed well.
+            with contextlib.suppress(Fault, OSError, TklbamError):
+                store.close()
+
+
+class RemoteTarget(Target):
+    """The files of a folder. Between two requests a connection may stay open; it is closed before duplicity runs, since
+    some servers allow one at a time."""
+
+    def __init__(self, family: Family) -> None:
+        self.address = family.address.shown
+        self._family = family
+        self._connection = Connection(family)
+        self._close = weakref.finalize(self, self._connection.close)
+
+    def engine(self) -> EngineAddress:
+        self._connection.close()
+        return self._family.engine()
+
+    def _ask(self, do: Callable[[Store], Answer]) -> Answer:
+        try:
+            return self._connection.ask(do)
+        except Trouble as trouble:
+            raise explain(trouble, self._family.address) from trouble
+
+    def _list(self) -> list[Entry] | None:
+        """None where the folder is not there."""
+        try:
+            return self._connection.ask(lambda store: store.entries())
+        except Trouble as trouble:
+            if trouble.kind == "missing":
+                return None
+            raise explain(trouble, self._family.address) from trouble
+
+    def check(self, *, write: bool) -> None:
+        found = self._list()
+        if found is None and not write:
+            raise TargetError(f"{self.address}: there is no such folder", "Check the address.")
+        if not write:
+            return
+        if found is None:
+            self._ask(lambda store: store.make())
+            found = self._list() or []
+        old = [
+            entry.name
+            for entry in found
+            if entry.name.startswith(STRAY) and entry.modified and time.time() - entry.modified > OLD
+        ]
+        with tempfile.NamedTemporaryFile(prefix="tklbam-remote-") as trial:
+            trial.write(b"This file may be deleted.\n")
+            trial.flush()
+            name = f"{STRAY}{secrets.token_hex(6)}"
+            self._ask(lambda store: store.put(name, trial.name))
+        self._ask(lambda store: store.delete([name, *old]))
+
+    def files(self) -> Iterator[StoredFile]:
+        for entry in self._list() or []:
+            if not entry.name.startswith(STRAY):
+                modified = datetime.fromtimestamp(entry.modified, UTC) if entry.modified is not None else None
+                yield StoredFile(name=entry.name, size=entry.size, modified=modified)
+
+    def delete(self, names: Iterable[str]) -> None:
+        wanted = [_judged(name) for name in names]
+        if wanted and self._list() is not None:
+            self._ask(lambda store: store.delete(wanted))
+
+    def read(self, name: str) -> BinaryIO:
+        """Also raises TargetError where there is no such file. The file is fetched whole first."""
+        _judged(name)
+        with tempfile.TemporaryDirectory(prefix="tklbam-remote-") as place:
+            path = os.path.join(place, "file")
+            self._ask(lambda store: store.get(name, path))
+            return open(path, "rb")  # it stays readable without a name
+
+    def write(self, name: str, content: BinaryIO) -> None:
+        """Also raises SpaceError."""
+        _judged(name)
+        with tempfile.TemporaryDirectory(prefix="tklbam-remote-") as place:
+            path = os.path.join(place, "file")
+            with open(path, "wb") as out:
+                shutil.copyfileobj(content, out, 1 << 20)
+            self._ask(lambda store: store.put(name, path))
+
+    def free_bytes(self) -> int | None:
+        try:
+            return self._connection.ask(lambda store: store.free())
+        except Trouble:
+            return None
+
+    def clock(self) -> datetime | None:
+        seconds = self._ask(lambda store: store.clock())
+        return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+
+
+def _judged(name: str) -> str:
+    if not name or set(name) & set("/\0\n\r") or name in (".", ".."):
+        raise TargetError(f"{name!r} is not a name a file on a target can have", "")
+    return name
