@@ -12,13 +12,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from .api.errors import HubUnavailableError, NotInitializedError, PluginError, TklbamError, UsageError
+from .api.errors import (
+    HubError,
+    HubUnavailableError,
+    KeyPacketError,
+    NotInitializedError,
+    PluginError,
+    TklbamError,
+    UsageError,
+)
 from .api.models import Account, BackupRecord, Credentials, HubSession
 from .context import Context
 from .host import Host
 from .hub_account import hub_account
 from .hub_address import check_address
 from .initialize import HUB_PLUGIN
+from .keys import packet
 from .plugins import Plugins
 from .registry import HubBackup, Registry
 
@@ -102,7 +111,31 @@ def find_backup(context: Context, name: str) -> HubStorage:
         hub.reachable = False
         record = _remembered(context.registry, known)
     check_address(record.address, context.hub_directories)
+    _check_key(context, record)
     return _storage(hub, record)
+
+
+def _check_key(context: Context, record: BackupRecord) -> None:
+    """A restore takes what the key opens: a Hub that gives out a key of its own could have its own files restored."""
+    known, own = context.registry.hub_backup, context.registry.key_packet
+    try:
+        if known is not None and known.backup_id == record.backup_id and own is not None:
+            if packet.fingerprint(_bytes(record.key)) != packet.fingerprint(own):
+                raise HubError(
+                    f"the Hub's key of backup #{record.backup_id} is not that of this system, which made the backup",
+                    "Somebody may have exchanged it. What this system stored is opened by its own key: "
+                    f"tklbam restore --address {known.address}",
+                )
+        elif not packet.is_protected(_bytes(record.key)):
+            context.warn(
+                f"the key of backup #{record.backup_id} has no passphrase: whoever has the Hub in hand could have put "
+                "another backup in its place"
+            )
+    except KeyPacketError as error:
+        raise HubError(
+            f"the Hub's key of backup #{record.backup_id}: {error.what}",
+            "Restore with a copy of the key: tklbam restore --address URL --keyfile FILE",
+        ) from error
 
 
 def _find(hub: Hub, name: str) -> BackupRecord:
@@ -277,6 +310,10 @@ def _send_unsent_key(hub: Hub, record: BackupRecord) -> None:
     )
     if told is not None:
         hub.context.registry.forget_key_is_unsent()
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
 
 
 def _text(key: bytes) -> str:

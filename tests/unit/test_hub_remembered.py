@@ -14,6 +14,7 @@ from tklbam_core.context import Context
 from tklbam_core.host import Host
 from tklbam_core.hub import change_key, find_backup, hub_backup
 from tklbam_core.hub_account import hub_location
+from tklbam_core.keys import packet
 from tklbam_core.plugins import Plugins
 from tklbam_core.registry import Registry
 
@@ -25,6 +26,9 @@ KEYS = {
     "sessiontoken": "C",
     "expiration": "2026-12-01T00:00:00Z",
 }
+
+
+KEY, OTHER = packet.seal("secret", ""), packet.seal("another", "")
 
 
 @dataclass
@@ -62,7 +66,7 @@ def system(server: Api, tmp_path: Path) -> System:
     said: list[str] = []
     host = Host.from_environment(tmp_path)
     registry = Registry(host.registry_dir)
-    registry.write_key_packet(b"S0VZ")
+    registry.write_key_packet(KEY)
     made = System(
         server,
         Context(host=host, registry=registry, plugins=Plugins(), warn=said.append, note=said.append),
@@ -91,7 +95,7 @@ ROUND = [
 def test_a_record_is_made_once_and_used_from_then_on(system: System) -> None:
     assert system.backup() == ("1", KEYS)
     assert system.api.calls() == ["POST record/create/", *ROUND[1:]]
-    assert system.api.records["1"]["key"] == "S0VZ"
+    assert system.api.records["1"]["key"] == KEY.decode()
     assert system.backup() == ("1", KEYS)
     assert system.api.calls() == ROUND
     assert system.said == []
@@ -234,3 +238,26 @@ def test_the_link_is_kept_with_its_hub(system: System) -> None:
     system.registry.write_account(Account(subkey=SUBKEY))
     assert system.registry.account == Account(subkey=SUBKEY)
     assert not (system.registry.directory / "hub").exists()
+
+
+def test_a_key_that_the_hub_exchanged_opens_nothing(system: System) -> None:
+    system.backup()
+    system.api.records["1"]["key"] = OTHER.decode()
+    with pytest.raises(HubError, match="not that of this system") as caught:
+        find_backup(system.context, "1")
+    assert "--address s3://bucket/some/1" in caught.value.remedy
+    system.api.records["1"]["key"] = "bm8ga2V5"
+    with pytest.raises(HubError, match="the Hub's key"):
+        find_backup(system.context, "1")
+    assert system.said == []
+
+
+def test_another_system_s_key_without_a_passphrase_is_warned_of(system: System) -> None:
+    system.backup()
+    system.api.records["2"] = {**system.api.records["1"], "backup_id": "2", "key": OTHER.decode()}
+    find_backup(system.context, "2")
+    assert "has no passphrase" in system.said[-1]
+    system.said.clear()
+    system.api.records["2"]["key"] = packet.seal("another", "pass").decode()
+    find_backup(system.context, "2")
+    assert system.said == []

@@ -94,6 +94,17 @@ def test_a_record_is_made_found_listed_and_told_of(api: Api, account: Account) -
     ]
 
 
+def test_the_classic_hub_gets_the_classic_api_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tklbam_profiles_hub.client.DEFAULT_URL", api.url)
+    account = Account(subkey=SUBKEY)
+    hub.tklbam_records_create(account, "debian-12", "KEY", "")
+    hub.tklbam_records_credentials(account, "1")
+    hub.tklbam_records_mark(account, "1", False, "no room")
+    hub.tklbam_records_update(account, "1", "file:///nowhere/1", None, SESSION)
+    sent = [asked.sent for asked in api.asked[1:]]
+    assert sent == [{}, {"bool": "False"}, {"address": "file:///nowhere/1"}]
+
+
 def test_a_record_that_is_gone_is_no_error(account: Account) -> None:
     assert hub.tklbam_records_find(account, "99") is None
     assert hub.tklbam_records_update(account, "99", "file:///x", "KEY", None) is None

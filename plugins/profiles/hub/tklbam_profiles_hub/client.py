@@ -25,6 +25,7 @@ MOST_LIST = 16 << 20
 MOST_TEXT = 1000
 """Characters of a line for people."""
 MOST_ARCHIVE = 256 << 20
+LIST_PATIENCE = Patience(total=120.0)
 ARCHIVE_PATIENCE = Patience(total=900.0, read=30.0)
 _HERE = re.compile(r"localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|::1")
 
@@ -84,7 +85,8 @@ class HubClient:
             return None
 
     def records(self) -> list[BackupRecord]:
-        return self._call(Call(method="GET", path="records/", most=MOST_LIST), answers.records)
+        call = Call(method="GET", path="records/", most=MOST_LIST)
+        return self._call(call, answers.records, patience=LIST_PATIENCE)
 
     def archive_timestamp(self, profile_id: str) -> datetime:
         call = Call(method="GET", path="archive/timestamp/", fields={"turnkey_version": profile_id})
@@ -110,8 +112,8 @@ class HubClient:
 
     # -----------------------------------------------------------------------------------------------------------------
 
-    def _call(self, call: Call, judge: Callable[[Any], T], api_key: str = "") -> T:
-        connection = self._connection(self._patience or Patience(), api_key)
+    def _call(self, call: Call, judge: Callable[[Any], T], api_key: str = "", patience: Patience | None = None) -> T:
+        connection = self._connection(self._patience or patience or Patience(), api_key)
         answer = connection.json(call)
         try:
             return judge(answer)

@@ -34,9 +34,9 @@ class Patience:
     """How long a Hub is waited for, in seconds: `connect` and `read` (a single one) at most; `total` for a call, all of
     its attempts together; `pause` before the second attempt, and twice as long before each further one."""
 
-    connect: float = 8.0
-    read: float = 12.0
-    total: float = 30.0
+    connect: float = 5.0
+    read: float = 10.0
+    total: float = 20.0
     attempts: int = 3
     pause: float = 0.5
 
