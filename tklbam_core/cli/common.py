@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from ..api.errors import UsageError
+from ..api.errors import TklbamError, UsageError
 from ..api.redact import Redactor
 from ..host import Host
 
@@ -201,7 +201,12 @@ def common_options(*, json_output: bool = False) -> Callable[[F], F]:
         @functools.wraps(function)
         def command(root: Path | None, quiet: bool, debug: bool, **arguments: Any) -> Any:
             output = Output(quiet=quiet, as_json=arguments.pop("as_json", False), redactor=current_redactor())
-            return function(host=Host.from_environment(root), output=output, **arguments)
+            try:
+                return function(host=Host.from_environment(root), output=output, **arguments)
+            except Exception as error:
+                what = error.what if isinstance(error, TklbamError) else f"{type(error).__name__}: {error}"
+                output.log(f"error: {what}")
+                raise
 
         if json_output:
             command = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
