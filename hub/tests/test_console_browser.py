@@ -31,6 +31,7 @@ PAGES = (
     ),
     *("/backups/1/settings", "/backups/1/delete", "/keys", "/keys/{key}/revoke", "/activity", "/account"),
     *("/profiles", "/profiles/id/{profile}", "/profiles/upload", "/profiles/version/{version}/withdraw"),
+    *("/accounts", "/accounts/new", "/accounts/{account}", "/accounts/{account}/password"),
 )
 RESHAPED = (
     *("color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block", "link-name", "button-name"),
@@ -71,7 +72,7 @@ def operator(models: None) -> tuple[Account, dict[str, Any]]:
     profile = f"turnkey-core-{account.pk}"
     archives.add(profile, archive, OPERATOR)
     version = archives.add(profile, archive, OPERATOR, comment="again")
-    return account, {"key": key.pk, "profile": profile, "version": version.pk}
+    return account, {"key": key.pk, "profile": profile, "version": version.pk, "account": account.pk}
 
 
 def test_a_backup_is_seen_as_soon_as_it_is_made(browser: Browser, hub: HubServer, person: Account) -> None:

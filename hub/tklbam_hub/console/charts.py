@@ -11,7 +11,8 @@ from itertools import pairwise
 from tklbam_hub.console import wording
 
 TICKS = 4
-ROUND = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+ROUND = (1, 2, 5, 10, 20, 50, 100, 200, 256, 512)
+"""Distances of gridlines in one unit; the last two lead over to the next, which is 1024 times as large."""
 NARROWEST, WIDEST = 1.5, 22.0
 """A bar's width: still to be seen, and no wider than looks right when there are few."""
 LEFT, TOP, RIGHT, BOTTOM = 62, 12, 8, 26

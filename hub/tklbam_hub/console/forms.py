@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from django import forms
 from django.conf import settings
@@ -14,6 +13,7 @@ from django.http import HttpRequest
 
 from tklbam_hub.accounts.models import Account
 from tklbam_hub.accounts.signin import BLOCKED_ATTRIBUTE
+from tklbam_hub.notices import webhook
 from tklbam_hub.records.models import BackupRecord
 
 if TYPE_CHECKING:
@@ -142,14 +142,12 @@ class NotificationForm(_AccountForm):
         labels: ClassVar = {"notify_email": "Announce failed and overdue backups by e-mail"}
 
     def clean_webhook_url(self) -> str:
-        url: str = self.cleaned_data["webhook_url"]
-        try:
-            parts = urlsplit(url)
-            usable = not url or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
-        except ValueError:
-            usable = False
-        if not usable or not url.isprintable():
-            raise ValidationError("Write a whole address, such as https://chat.example.org/hooks/1.")
+        url: str = self.cleaned_data["webhook_url"].strip()
+        if url:
+            try:
+                webhook.check_url(url)
+            except webhook.WebhookError as error:
+                raise ValidationError(f"No announcement would arrive there: {error}.") from None
         return url
 
 

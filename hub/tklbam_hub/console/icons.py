@@ -13,7 +13,7 @@ PATHS = {
     "late": '<circle cx="12" cy="12" r="9"/><path d="M12 7v5.5l3.5 2"/>',
     "running": '<path d="M20 12a8 8 0 1 1-2.5-5.8"/><path d="M20 3v4.5h-4.5"/>',
     "none": '<circle cx="12" cy="12" r="8" stroke-dasharray="3 3.2"/>',
-    "info": '<circle cx="12" cy="12" r="9"/><path d="M12 11v6"/><path d="M12 7.2v.2"/>',
+    "note": '<circle cx="12" cy="12" r="9"/><path d="M12 11v6"/><path d="M12 7.2v.2"/>',
     "shield": '<path d="M12 3 5 5.5V11c0 4.6 2.9 8 7 10 4.1-2 7-5.4 7-10V5.5z"/><path d="m9 11.5 2.2 2.3L15.2 9.5"/>',
     "key": '<circle cx="8" cy="15" r="4.2"/><path d="m11 12 9-9"/><path d="m16 7 3 3"/>',
     "auto": '<circle cx="12" cy="12" r="8.5"/><path d="M12 3.5v17a8.5 8.5 0 0 0 0-17z" fill="currentColor"/>',

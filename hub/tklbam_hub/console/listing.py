@@ -122,6 +122,12 @@ def url_of(backup: BackupRecord) -> str:
     return reverse("console:backup", args=(backup.number,))
 
 
+def listed(account: Account) -> QuerySet[BackupRecord]:
+    """The account's backups with what a list shows of them; what is secret about them stays where it is."""
+    backups = BackupRecord.objects.filter(account=account).select_related("account", "storage")
+    return backups.defer("key", "storage_secret_key", "storage__secret_key", "account__password")
+
+
 def rows(backups: Iterable[BackupRecord], now: datetime) -> list[Row]:
     """The rows of one page; one query for the sessions of all of them."""
     backups = list(backups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tklbam_hub.console.views import account, activity, backup, backups, keys, profiles, session
+from tklbam_hub.console.views import account, accounts, activity, backup, backups, keys, profiles, session
 
 app_name = "console"
 urlpatterns = [
@@ -25,4 +25,8 @@ urlpatterns = [
     path("keys/<int:pk>/revoke", keys.revoke, name="key-revoke"),
     path("activity", activity.overview, name="activity"),
     path("account", account.overview, name="account"),
+    path("accounts", accounts.overview, name="accounts"),
+    path("accounts/new", accounts.create, name="account-new"),
+    path("accounts/<int:pk>", accounts.change, name="account-change"),
+    path("accounts/<int:pk>/password", accounts.set_password, name="account-password"),
 ]

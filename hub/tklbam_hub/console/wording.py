@@ -14,7 +14,7 @@ def size(count: int | None) -> str:
     if count is None:
         return "–"
     if count < 1024:
-        return "1 byte" if count == 1 else f"{count} bytes"
+        return "1 byte" if count == 1 else f"{count:,} bytes"
     number = float(count)
     for unit in UNITS:
         number /= 1024

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
+from django.contrib.messages.storage.base import Message
 from django.forms import BoundField
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
@@ -17,6 +18,7 @@ from tklbam_hub.console import icons, wording
 from tklbam_hub.records.models import BackupSession
 
 register = template.Library()
+LEVELS = {"success": "good", "warning": "warn", "error": "bad"}
 
 register.filter("size", wording.size)
 register.filter("duration", wording.duration)
@@ -96,3 +98,9 @@ def took(session: BackupSession) -> str:
     if session.finished_at is None:
         return "–"
     return wording.duration((session.finished_at - session.started_at).total_seconds())
+
+
+@register.filter
+def level(message: Message) -> str:
+    """The class, and the icon, that a message's level has here."""
+    return LEVELS.get(message.level_tag, "note")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
@@ -18,6 +19,7 @@ from tklbam_hub.accounts.models import Account
 from tklbam_hub.audit import log
 from tklbam_hub.console.forms import EmailForm, NotificationForm
 from tklbam_hub.console.reader import account_of, page
+from tklbam_hub.notices import webhook
 from tklbam_hub.records.models import BackupRecord
 from tklbam_hub.storage import places
 from tklbam_hub.storage.models import Storage
@@ -37,6 +39,9 @@ def overview(request: HttpRequest) -> HttpResponse:
     account = account_of(request)
     chosen = request.POST.get("form", "")
     forms = _forms(account, chosen, request)
+    if chosen == "webhook-test":
+        _test_webhook(request, account)
+        return redirect("console:account")
     if chosen in forms and forms[chosen].is_valid():
         _save(request, chosen, forms[chosen])
         messages.success(request, SAVED[chosen])
@@ -79,6 +84,22 @@ def _save(request: HttpRequest, chosen: str, form: Any) -> None:
     if isinstance(form, PasswordChangeForm):
         update_session_auth_hash(request, account)
     log.record(log.of_request(request), f"account.{chosen}", account=account, detail=changed)
+
+
+def _test_webhook(request: HttpRequest, account: Account) -> None:
+    """Posts to the webhook that is stored, so that its receiver can be tried before something fails."""
+    payload = {
+        "event": "test",
+        "text": f"TKLBAM: a test of the webhook of {account.username}",
+        "url": settings.PUBLIC_URL,
+    }
+    log.record(log.of_request(request), "account.webhook-test", account=account, detail=account.webhook_url)
+    try:
+        webhook.post(account.webhook_url, account.webhook_secret, payload, settings.WEBHOOK_NETWORKS)
+    except webhook.WebhookError as error:
+        messages.error(request, f"The webhook does not work: {error}.")
+    else:
+        messages.success(request, "The webhook took the test.")
 
 
 def _storages(account: Account) -> list[dict[str, Any]]:

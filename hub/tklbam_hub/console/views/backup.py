@@ -36,7 +36,7 @@ def _find(request: HttpRequest, number: int) -> BackupRecord:
     """The reader's backup of that number. Another account's is not found, as one that never was."""
     if number >= 1 << 31:
         raise Http404
-    backups = BackupRecord.objects.filter(account=account_of(request)).select_related("account", "storage", "api_key")
+    backups = listing.listed(account_of(request)).select_related("account", "storage", "api_key")
     backup = backups.filter(number=number).first()
     if backup is None:
         raise Http404

@@ -43,7 +43,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "has_keys": account.api_keys.filter(revoked_at=None).exists() if not totals.count else True,
     }
     if totals.count:
-        backups = BackupRecord.objects.filter(account=account).select_related("account", "storage")
+        backups = listing.listed(account)
         conditions = states.conditions(account, now)
         troubled = backups.filter(states.attention(conditions))
         failed = Count("pk", filter=conditions[states.Standing.FAILED] | conditions[states.Standing.OVERDUE])
