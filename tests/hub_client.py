@@ -48,6 +48,7 @@ class HubClient:
 
     account: Any = None
     key: Any = None
+    _created = 0
 
     def __init__(self, api_url: str, api_key: str = "", subkey: str = "") -> None:
         self.api_url, self.api_key, self.subkey = api_url, api_key, subkey
@@ -91,9 +92,11 @@ class HubClient:
             with error:
                 return Answer(error.code, error.read(), error.headers)
 
-    def create(self, profile_id: str = "debian-12", **fields: object) -> Any:
-        """A new record."""
-        return self.post("record/create/", key=KEY_PACKET, turnkey_version=profile_id, **fields).json
+    def create(self, profile_id: str = "debian-12", key: str = "", **fields: object) -> Any:
+        """A new record, with another key packet each time: the same one again would mean the same backup."""
+        key = key or KEY_PACKET + self._created * "="
+        self._created += 1
+        return self.post("record/create/", key=key, turnkey_version=profile_id, **fields).json
 
 
 def profile_archive(files: Mapping[str, bytes], *members: tarfile.TarInfo) -> bytes:

@@ -83,6 +83,14 @@ def test_our_clients_say_how_it_went(client: HubClient) -> None:
     assert client.put("record/1/verified/", bool="no").json["verified"] == "bad"
 
 
+def test_asking_twice_for_one_record_makes_one(client: HubClient) -> None:
+    first = client.create(key="a packet", server_id="web1")
+    assert client.create(key="a packet", server_id="web1") == first
+    assert client.create(key="a packet", server_id="web2")["backup_id"] == "2"
+    client.put("record/1/inprogress/", bool=True)
+    assert client.create(key="a packet", server_id="web1")["backup_id"] == "3", "the first is in use"
+
+
 def test_a_run_that_stored_nothing_has_failed(client: HubClient) -> None:
     client.create()
     client.put("record/1/inprogress/", bool=True)

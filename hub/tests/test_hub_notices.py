@@ -88,6 +88,7 @@ def test_trouble_is_announced_once_and_so_is_its_end(
     _Mailbox.mails.clear()
     hub.environment["TKLBAM_HUB_EMAIL_URL"] = f"smtp://127.0.0.1:{served(socketserver.ThreadingTCPServer, _Mailbox)}"
     hub.environment["TKLBAM_HUB_WEBHOOK_NETWORKS"] = "127.0.0.0/8"
+    _mute_what_others_left()
     client = make_client(email="anna@example.org", webhook_url=hook, overdue_after_hours=1)
     late, broken = client.create(server_id="late"), client.create(server_id="broken")
     client.create(server_id="fine")
@@ -137,6 +138,7 @@ def test_what_did_not_arrive_is_tried_again(hub: HubServer, make_client: Callabl
     from tklbam_hub.notices.models import Notice
 
     hub.environment["TKLBAM_HUB_WEBHOOK_NETWORKS"] = "127.0.0.0/8"
+    _mute_what_others_left()
     client = make_client(webhook_url=hook, overdue_after_hours=1)
     client.create()
     client.account.backups.update(created_at=_ago(hours=2))
@@ -150,6 +152,15 @@ def test_what_did_not_arrive_is_tried_again(hub: HubServer, make_client: Callabl
     assert hub.command("notify") == "1 announcements sent\n"
     notice.refresh_from_db()
     assert notice.done
+
+
+def test_who_can_not_be_told_is_not_counted_as_told(hub: HubServer, make_client: Callable[..., HubClient]) -> None:
+    _mute_what_others_left()
+    client = make_client(overdue_after_hours=1)
+    client.create()
+    client.account.backups.update(created_at=_ago(hours=2))
+    assert hub.command("notify") == "0 announcements sent\n"
+    assert client.account.backups.get().notices.get().kind == "overdue", "the console shows it"
 
 
 @pytest.mark.parametrize(
@@ -221,6 +232,12 @@ def test_what_is_no_webhooks_address(models: None, url: str) -> None:
 
     with pytest.raises(webhook.WebhookError):
         webhook.check_url(url)
+
+
+def _mute_what_others_left() -> None:
+    from tklbam_hub.records.models import BackupRecord
+
+    BackupRecord.objects.update(muted=True)
 
 
 def _ago(**span: int) -> Any:

@@ -115,6 +115,13 @@ def test_guessing_from_everywhere_locks_out_the_guessers_alone(sign_in: Callable
     assert sign_in("other", "right password", "203.0.113.1")
 
 
+def test_a_whole_ipv6_network_counts_as_one(sign_in: Callable[..., bool]) -> None:
+    for number in range(3):
+        assert not sign_in("victim", "wrong", f"2001:db8:1:1::{number}")
+    assert not sign_in("victim", "right password", "2001:db8:1:1:ffff::7")
+    assert sign_in("victim", "right password", "2001:db8:1:2::7")
+
+
 def test_failures_are_forgotten(sign_in: Callable[..., bool], monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
@@ -141,6 +148,9 @@ def test_failures_are_forgotten(sign_in: Callable[..., bool], monkeypatch: pytes
         ("127.0.0.1", "203.0.113.5, nonsense", "127.0.0.1"),
         ("198.51.100.1", "203.0.113.5", "198.51.100.1"),
         ("", "203.0.113.5", "203.0.113.5"),
+        ("::ffff:127.0.0.1", "203.0.113.5", "203.0.113.5"),
+        ("127.0.0.1", "::ffff:203.0.113.5", "203.0.113.5"),
+        ("fe80::1%eth0", "203.0.113.5", "fe80::1"),
     ],
 )
 def test_the_clients_address_behind_proxies(models: None, peer: str, header: str, address: str) -> None:
@@ -161,7 +171,7 @@ def test_the_clients_address_behind_proxies(models: None, peer: str, header: str
             "/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=header, HTTP_X_FORWARDED_PROTO="https"
         )
         middleware.ClientAddress(view)(request)
-    assert seen == [(address, peer != "198.51.100.1")]
+    assert seen == [(address, peer not in ("198.51.100.1", "fe80::1%eth0"))]
 
 
 def test_database_addresses_are_understood(models: None, tmp_path: Any) -> None:
@@ -197,3 +207,21 @@ def test_settings_that_cannot_be_used_are_named(hub: Any) -> None:
                 del hub.environment[name]
             else:
                 hub.environment[name] = before
+
+
+def test_an_account_goes_with_all_that_is_its_own(hub: Any, make_client: Callable[..., Any]) -> None:
+    from tklbam_hub.audit.models import AuditEntry
+    from tklbam_hub.records.models import BackupRecord
+    from tklbam_hub.storage.models import Storage
+
+    client, other = make_client(), make_client()
+    Storage.objects.create(account=client.account, name="own", address="sftp://host/x", is_default=True)
+    client.create()
+    other.create()
+    name = client.account.username
+    hub.command("user", "remove", name, "--yes")
+    assert not BackupRecord.objects.filter(account_id=client.account.pk).exists()
+    assert client.get("records/").error == (400, "BackupAccount.InvalidSubKey")
+    assert len(other.get("records/").json) == 1
+    entry = AuditEntry.objects.get(action="account.remove", subject=name)
+    assert (entry.actor, entry.detail) == ("operator", "backups 1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,7 +53,7 @@ def make_backup(account: Any) -> Callable[..., Any]:
     def make(key: Any = None, **options: bool) -> tuple[Any, Any]:
         if key is None:
             key, _ = keys.create(account, "server", OPERATOR, **options)
-        return key, service.create(key, OPERATOR, packet="k", profile_id="debian-12", server_id="")
+        return key, service.create(key, OPERATOR, packet=secrets.token_hex(), profile_id="debian-12", server_id="")
 
     return make
 

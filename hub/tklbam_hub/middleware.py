@@ -33,7 +33,7 @@ class ClientAddress:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         trusted: Sequence[Network] = settings.TRUSTED_PROXIES
-        peer = str(request.META.get("REMOTE_ADDR", ""))
+        peer = plain(str(request.META.get("REMOTE_ADDR", "")))
         address = peer
         if is_trusted(peer, trusted):
             address = furthest(str(request.META.get("HTTP_X_FORWARDED_FOR", "")), peer, trusted)
@@ -42,6 +42,16 @@ class ClientAddress:
                 request.META.pop(name, None)
         setattr(request, ATTRIBUTE, address)
         return self._next(request)
+
+
+def plain(text: str) -> str:
+    """An address in its one form: without a zone, and the old kind not wrapped in the new. What is none stays."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return text
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
@@ -60,7 +70,7 @@ def furthest(header: str, peer: str, trusted: Sequence[Network]) -> str:
     address = peer
     for hop in reversed([word.strip() for word in header.split(",") if word.strip()]):
         try:
-            address = str(ipaddress.ip_address(hop))
+            address = plain(str(ipaddress.ip_address(hop)))
         except ValueError:
             return address
         if not is_trusted(address, trusted):

@@ -23,6 +23,14 @@ def create(account: Account, password: str | None, actor: Actor) -> None:
 
 
 @transaction.atomic
+def remove(account: Account, actor: Actor) -> None:
+    """Deletes an account and all that is its own: keys, records with their key packets, profiles, storage."""
+    numbers = " ".join(str(number) for number in account.backups.values_list("number", flat=True))
+    record(actor, "account.remove", subject=account.username, detail=f"backups {numbers}" if numbers else "")
+    account.delete()
+
+
+@transaction.atomic
 def set_password(account: Account, password: str, actor: Actor) -> None:
     """Raises ValidationError for a password that is too easy."""
     validate_password(password, account)

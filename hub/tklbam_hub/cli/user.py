@@ -81,6 +81,22 @@ def password(name: str) -> None:
         raise click.ClickException(" ".join(error.messages)) from None
 
 
+@user.command("remove")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+def remove(name: str, yes: bool) -> None:
+    """Remove the account NAME with its keys, records, sessions and key packets. What is stored stays where it is."""
+    django_setup.open_database()
+    from tklbam_hub.accounts import service
+    from tklbam_hub.audit.log import OPERATOR
+
+    account = lookup.account(name)
+    if not yes:
+        click.confirm(f"Remove {name} and the records of {account.backups.count()} backups?", abort=True)
+    service.remove(account, OPERATOR)
+    click.echo(f"account {name} removed")
+
+
 @user.command("set")
 @click.argument("name")
 @click.option("--email", help="Where announcements go.")

@@ -35,7 +35,8 @@ def deliver() -> tuple[int, int]:
             notice.done = not notice.problem
             notice.attempts += 1
             notice.save(update_fields=["emailed_at", "posted_at", "problem", "done", "attempts"])
-            sent, failed = sent + notice.done, failed + (not notice.done)
+            told = notice.emailed_at is not None or notice.posted_at is not None
+            sent, failed = sent + (notice.done and told), failed + (not notice.done)
     return sent, failed
 
 

@@ -18,7 +18,7 @@ class BackupRecord(models.Model):
 
     account = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="backups")
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True, related_name="backups")
-    storage = models.ForeignKey(Storage, on_delete=models.PROTECT, related_name="backups")
+    storage = models.ForeignKey(Storage, on_delete=models.RESTRICT, related_name="backups")
     number = models.PositiveIntegerField()
     address = models.CharField(max_length=600)
     # Opaque to us: wrapped with a passphrase that never leaves the server it was made on.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import transaction
 from django.db.models import F, QuerySet, Sum
+from django.utils import timezone
 
 from tklbam_hub.accounts.models import Account, ApiKey
 from tklbam_hub.audit.log import Actor, record
 from tklbam_hub.records.models import BackupRecord
 from tklbam_hub.storage import places
+
+REPEATED = timedelta(hours=1)
 
 
 class QuotaExceeded(Exception):
@@ -27,9 +32,23 @@ def visible_to(key: ApiKey) -> QuerySet[BackupRecord]:
 
 @transaction.atomic
 def create(key: ApiKey, actor: Actor, *, packet: str, profile_id: str, server_id: str) -> BackupRecord:
-    """Makes a record with an address of its own. Raises QuotaExceeded and NoStorage."""
+    """Makes a record with an address of its own. Raises QuotaExceeded and NoStorage.
+
+    A client that heard no answer asks again: it gets the record that it was given the first time.
+    """
     # The row is locked first, so that two servers get two numbers and a quota is not passed by asking twice at once.
     account = Account.objects.select_for_update().get(pk=key.account_id)
+    # Key packets are salted: who sends the same one means the same backup.
+    again = account.backups.filter(
+        api_key=key,
+        key=packet,
+        profile_id=profile_id,
+        server_id=server_id,
+        last_session_at=None,
+        created_at__gt=timezone.now() - REPEATED,
+    ).first()
+    if again is not None:
+        return again
     if account.max_backups is not None and account.backups.count() >= account.max_backups:
         raise QuotaExceeded(f"the account may have {account.max_backups} backups")
     check_room(account)

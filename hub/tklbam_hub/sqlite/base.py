@@ -18,7 +18,8 @@ class DatabaseWrapper(SqliteWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> sqlite3.Connection:
         connection: sqlite3.Connection = super().get_new_connection(conn_params)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        # A key packet that was accepted is on the disk.
+        connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     def _start_transaction_under_autocommit(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ def is_blocked(limit: Limit, address: str, account: str = "") -> bool:
     Too many failures on an account block only addresses that are among those that failed: guessing at a stranger's
     account does not lock the stranger out.
     """
+    address = _neighbourhood(address)
     if _failures(limit, f"ip {address}") >= limit.per_address:
         return True
     if not account or _failures(limit, f"account {account}") < limit.per_account:
@@ -47,6 +49,7 @@ def is_blocked(limit: Limit, address: str, account: str = "") -> bool:
 
 def count_failure(limit: Limit, address: str, account: str = "") -> None:
     """Notes a failed attempt."""
+    address = _neighbourhood(address)
     subjects = [f"ip {address}"]
     if account:
         subjects += [f"account {account}", f"both {account} {address}"]
@@ -61,6 +64,15 @@ def forget_old() -> int:
     """Removes counts whose time is over; returns how many."""
     deleted, _ = FailureCount.objects.filter(window__lt=int(time.time()) - 2 * QUARTER).delete()
     return deleted
+
+
+def _neighbourhood(address: str) -> str:
+    # Whoever has one IPv6 address usually has 2**64 of them.
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if ip.version == 4 else str(ipaddress.ip_network(f"{ip}/64", strict=False))
 
 
 def _failures(limit: Limit, subject: str) -> int:

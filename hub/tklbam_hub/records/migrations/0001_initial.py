@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ('storage_secret_key', tklbam_hub.encrypted.EncryptedField(blank=True, default='')),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='backups', to=settings.AUTH_USER_MODEL)),
                 ('api_key', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='backups', to='accounts.apikey')),
-                ('storage', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='backups', to='storage.storage')),
+                ('storage', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='backups', to='storage.storage')),
             ],
             options={
                 'ordering': ('number',),
