@@ -241,3 +241,47 @@ def test_third_party_plugin_can_be_disabled(extended: Path, tmp_path: Path) -> N
     done = run([extended / "tklbam", "init", "--solo", "--root", tmp_path])
     assert done.returncode == 1
     assert "Install tklbam-profiles-local" in done.stderr
+
+
+# --- storage, and what it draws in -----------------------------------------------------------------------------------
+
+OF_S3 = {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
+OF_CLOUDS = ("boto3", "botocore", "paramiko", "requests", "urllib3")
+
+
+def build_plugin(folder: str, base: Path) -> Path:
+    shutil.copytree(CORE / folder, base / Path(folder).name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    return build(base / Path(folder).name, base / "wheels")
+
+
+def test_s3_draws_in_boto3_and_nothing_else() -> None:
+    core = third_parties("tklbam-core")
+    assert not core & {*OF_CLOUDS}
+    assert third_parties("tklbam-storage-local") - core == {"tklbam-core"}
+    assert {name.lower() for name in third_parties("tklbam-storage-s3") - core} == {"tklbam-core", *OF_S3}
+
+
+def test_no_client_of_a_cloud_is_there_before_its_plugin_brings_it(core_wheel: Path, tmp_path: Path) -> None:
+    address = ["--address", "s3://bucket/web1", "--root", str(tmp_path / "root")]
+    local = build_plugin("plugins/storage/local", tmp_path)
+    plain = make_machine(tmp_path / "plain", core_wheel, local)
+    looked_for = f"import importlib.util as u; print([n for n in {OF_CLOUDS} if u.find_spec(n)])"
+    assert run([plain / "python", "-c", looked_for]).stdout == "[]\n"
+    done = run([plain / "tklbam", "list", *address])
+    assert done.returncode == 1
+    assert "Install tklbam-storage-s3" in done.stderr
+    # With the plugin alone it is said what is missing; with what it requires, nothing is.
+    bare = make_machine(tmp_path / "bare", core_wheel, build_plugin("plugins/storage/s3", tmp_path))
+    done = run([bare / "tklbam", "list", *address])
+    assert done.returncode == 1
+    assert "boto3" in done.stderr
+    assert [row["missing"] for row in _schemes(bare) if row["scheme"] == "s3"] == [["boto3"]]
+    lend(OF_S3, tmp_path / "bare/lent-for-s3")
+    (site,) = (tmp_path / "bare/venv/lib").glob("python*/site-packages")
+    (site / "lent-for-s3.pth").write_text(f"{tmp_path}/bare/lent-for-s3\n")
+    assert [row["missing"] for row in _schemes(bare) if row["scheme"] == "s3"] == [[]]
+
+
+def _schemes(machine: Path) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(run([machine / "tklbam", "targets", "--json"]).stdout)["schemes"]
+    return found

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from tklbam_core.api import SchemeInfo, Target, TargetRequest, hookimpl
+from tklbam_core.api import SchemeInfo, Target, TargetError, TargetRequest, hookimpl
 
 from .address import FORMS, parse, scheme_of
 from .settings import OPTIONS, read_settings
@@ -25,6 +25,8 @@ class S3Storage:
         """See address.py for the forms. Raises TargetError."""
         if scheme_of(request.address) is None:
             return None
+        if find_spec("botocore") is None or find_spec("s3transfer") is None:
+            raise TargetError("S3 needs boto3, which is not installed", "Install boto3 (Debian: python3-boto3).")
         from .target import S3Target
 
         settings = read_settings(request.options)
