@@ -85,6 +85,7 @@ def prepare(host: Host, output: Output, *, overrides: Sequence[str] = (), **give
         engine = DuplicityEngine(
             registry.cache_dir,
             kept=RestoreCache(config.restore_cache_dir / KEPT, config.restore_cache_size.bytes_of),
+            redactor=output.redactor,
             patience=Patience(retries=config.network_retries, timeout=config.network_timeout),
         )
         yield Run(config=config, context=context, engine=engine, output=output)

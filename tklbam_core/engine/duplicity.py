@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from ..api.redact import Redactor
 from ..api.storage import Target
 from . import fetching, upkeep
 from .archive import FileSet, SessionKey, as_chain, group
@@ -28,7 +29,7 @@ class DuplicityEngine(Engine):
     `cache` holds duplicity's archive directories, one an address (made 0700); `temp` is where volumes are built
     before they go up (the system's temporary directory unless given): about 2.3 volumes must fit there. `program`
     names a duplicity other than the installed one. `kept` is what restores downloaded; `patience` is for targets
-    behind a network.
+    behind a network; `redactor` learns what secrets the engine is given.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class DuplicityEngine(Engine):
         *,
         kept: RestoreCache | None = None,
         patience: Patience | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self._cache_root = cache
         self._temp = temp
         self._kept = kept
         self._patience = patience or Patience()
+        self._redactor = redactor or Redactor()
         self._given_program = program
         self._found_program: Program | None = None
 
@@ -97,6 +100,7 @@ class DuplicityEngine(Engine):
             temp=self._temp,
             program=self.program,
             patience=self._patience,
+            redactor=self._redactor,
         )
         return writing.write()
 
@@ -143,6 +147,7 @@ class DuplicityEngine(Engine):
             temp=self._temp,
             program=self.program,
             patience=self._patience,
+            redactor=self._redactor,
             kept=self._kept,
         )
         run.fetch()

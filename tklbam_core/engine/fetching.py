@@ -12,6 +12,7 @@ from typing import BinaryIO
 from ..api.errors import EngineError, SpaceError, UsageError
 from ..api.models import StoredFile
 from ..api.progress import ProgressEvent
+from ..api.redact import Redactor
 from ..api.storage import Target
 from . import failures
 from .archive import FileSet, link
@@ -38,6 +39,7 @@ class Fetching:
     temp: Path | None
     program: Program
     patience: Patience
+    redactor: Redactor
     kept: RestoreCache | None
 
     def fetch(self) -> None:
@@ -127,6 +129,7 @@ class Fetching:
             secret=self.request.secret,
             volume_size=max(1, -(-largest // (1 << 20))),
             patience=self.patience,
+            redactor=self.redactor,
             destination=destination,
             stage=stage,
         )

@@ -162,6 +162,8 @@ class PatientReader(io.RawIOBase):
         return len(data)
 
     def _read(self, most: int) -> bytes:
+        if self._size is not None and self._at >= self._size:
+            return b""
         if self._stream is None:
             self._stream = self._target.read_from(self._name, self._at)
         data = self._stream.read(most)

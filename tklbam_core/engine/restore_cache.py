@@ -220,6 +220,8 @@ class Stage:
             offset = 0
         if offset:
             on_bytes(offset)
+        if offset == wanted.file.size:
+            return
         with self._target.read_from(wanted.file.name, offset) as stream:
             while data := stream.read(min(CHUNK, wanted.file.size - offset)):
                 _write_all(descriptor, data, offset)

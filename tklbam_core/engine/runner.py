@@ -41,6 +41,7 @@ class Job:
     secret: str
     volume_size: int
     patience: Patience
+    redactor: Redactor
     destination: Path | None = None
     stage: Path | None = None
     """Where the target's files lie on this machine, so that the program need not reach the target."""
@@ -65,7 +66,8 @@ def run_duplicity(
         raise PluginError(
             f"the plugin for {job.target.address} would show a password to every user", "Report this to its author."
         )
-    redactor = Redactor([job.secret])
+    redactor = job.redactor
+    redactor.add(job.secret)
     redactor.add_environment(address.environment)
     account = events.Account()
     reading, writing = os.pipe()

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..api.errors import EngineError, TklbamError
+from ..api.redact import Redactor
 from ..api.storage import Target
 from . import events, failures
 from .archive import FileSet, group
@@ -36,6 +37,7 @@ class Writing:
     temp: Path | None
     program: Program
     patience: Patience
+    redactor: Redactor
 
     def write(self) -> WriteResult:
         """Stores one session. A full one is made, with a warning, where no increment is possible.
@@ -150,6 +152,7 @@ class Writing:
             secret=request.secret,
             volume_size=request.volume_size,
             patience=self.patience,
+            redactor=self.redactor,
         )
         account, failure = run_duplicity(job, build, upload.take)
         if failure is not None:

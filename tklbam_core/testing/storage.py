@@ -94,6 +94,14 @@ class StorageContract:
             assert stream.read(10) == b"0123456789"
             assert len(stream.read()) == 9990
 
+    def test_reading_goes_on_at_an_offset(self, target: Target) -> None:
+        target.check(write=True)
+        content = os.urandom(300_000)
+        target.write(NAMES[0], io.BytesIO(content))
+        for offset in (0, 1, 150_000, 299_999):
+            with target.read_from(NAMES[0], offset) as stream:
+                assert stream.read() == content[offset:]
+
     def test_writing_again_replaces(self, target: Target) -> None:
         target.check(write=True)
         target.write(NAMES[0], io.BytesIO(b"a" * 5000))
