@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.hub import postgresql
 from tests.e2e.machine import Machine
 from tests.e2e.small import Unchanged, assert_clear, conf, small_system
 from tests.hub_api import PROFILE, archive
@@ -26,9 +27,18 @@ WORDPRESS = "turnkey-wordpress-18.0-bookworm-amd64"
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     """A real Hub: a server process with SQLite, whose storage is a directory that all machines reach."""
     with hub_server(tmp_path_factory.mktemp("hub")) as server:
-        for number, profile_id in enumerate((CORE, WORDPRESS)):
-            add_profile(server, profile_id, number)
+        add_profile(server, CORE, 0)
         yield server
+
+
+@pytest.fixture(scope="module")
+def hub_of_many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    """The same on PostgreSQL."""
+    with postgresql() as cluster:
+        url = f"postgresql://postgres@127.0.0.1:{cluster.port}/hub"
+        with hub_server(tmp_path_factory.mktemp("hub-of-many"), url) as server:
+            add_profile(server, CORE, 0)
+            yield server
 
 
 def add_profile(server: HubServer, profile_id: str, number: int) -> None:
@@ -141,7 +151,8 @@ def no_key_anywhere(made: Machine, hub: HubServer) -> None:
             assert subkey.encode() not in content, path
 
 
-def test_another_appliance_s_backup_is_restored_only_when_that_is_meant(hub: HubServer, tmp_path: Path) -> None:
+def test_another_appliance_s_backup_is_restored_only_when_that_is_meant(hub_of_many: HubServer, tmp_path: Path) -> None:
+    hub = hub_of_many
     a = system(tmp_path / "a", hub)
     a.write("/srv/text", "text\n")
     link(a, hub)
@@ -158,8 +169,9 @@ def test_another_appliance_s_backup_is_restored_only_when_that_is_meant(hub: Hub
 
 
 def test_a_record_that_was_deleted_is_made_anew_and_a_refusal_says_where_to_turn(
-    hub: HubServer, tmp_path: Path
+    hub_of_many: HubServer, tmp_path: Path
 ) -> None:
+    hub = hub_of_many
     a = system(tmp_path / "a", hub)
     a.write("/srv/text", "text\n")
     link(a, hub)
