@@ -66,6 +66,7 @@ def answering(answer: object) -> Script:
         b"{",
         b"\xff\xfe\x00",
         b"[" * 100_000,
+        b"[" + b"[]," * 1_000_000 + b"[]]",
         b"1" * 100_000,
         b"null",
         b'"text"',
@@ -74,7 +75,20 @@ def answering(answer: object) -> Script:
         b"[[]]",
         b"",
     ],
-    ids=["html", "cut", "binary", "nested", "huge-number", "null", "text", "object", "null-in", "list-in", "empty"],
+    ids=[
+        "html",
+        "cut",
+        "binary",
+        "nested",
+        "many-lists",
+        "huge-number",
+        "null",
+        "text",
+        "object",
+        "null-in",
+        "list-in",
+        "empty",
+    ],
 )
 def test_an_answer_that_is_no_list_of_records(body: bytes) -> None:
     assert isinstance(failure(response(body)), HubUnavailableError)

@@ -24,6 +24,8 @@ from .watchdog import Watchdog
 
 T = TypeVar("T")
 ERROR_BYTES = 64 << 10
+MOST_OBJECTS = 100_000
+"""Lists and objects in an answer: three bytes of one take a hundred of memory."""
 MOST_REDIRECTS = 3
 LONGEST_WAIT = 10.0
 """Seconds that a Hub may ask for between two attempts."""
@@ -86,6 +88,8 @@ class Connection:
         content = self.content(call)
         if not content.strip():
             return None
+        if content.count(b"[") + content.count(b"{") > MOST_OBJECTS:
+            raise self.nonsense(f"{call.path}: its answer has more than {MOST_OBJECTS:,} objects")
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
