@@ -88,7 +88,7 @@ def test_a_backup_is_seen_as_soon_as_it_is_made(browser: Browser, hub: HubServer
         assert "It is shown this once." in somebody.text
         init = page.locator(".secret code").nth(1).inner_text()
         command, _, api_key = init.rpartition(" ")
-        assert command == "tklbam init"
+        assert command == f"TKLBAM_APIURL={hub.api_url} tklbam init"
         page.goto(page.url)
         assert api_key not in page.content()
 

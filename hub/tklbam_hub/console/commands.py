@@ -45,3 +45,9 @@ def restore(backup: BackupRecord) -> RestoreCommands:
         restore_alone=Command("restore without the Hub", alone),
         key_file=key_file,
     )
+
+
+def link(hub_url: str, api_key: str) -> Command:
+    """Links a server to the Hub at `hub_url`, which the server remembers."""
+    where = wording.command(f"{hub_url}/api/backup/")
+    return Command("link a server", f"TKLBAM_APIURL={where} {wording.command('tklbam', 'init', api_key)}")

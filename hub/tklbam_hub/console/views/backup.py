@@ -19,7 +19,7 @@ from tklbam_hub.console.reader import account_of, page
 from tklbam_hub.records import service
 from tklbam_hub.records.models import BackupRecord, BackupSession
 
-SESSIONS = 30
+SESSIONS = 20
 CHARTED = 60
 # Width, height and how many dates fit.
 BROAD = (560, 220, 4)

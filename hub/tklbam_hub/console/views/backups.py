@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from tklbam_hub.console import listing, paging, states
+from tklbam_hub.console import commands, listing, paging, states
 from tklbam_hub.console.reader import account_of, page
 from tklbam_hub.records.models import BackupRecord
 
@@ -39,7 +39,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "section": "backups",
         "totals": totals,
         "filter": wanted,
-        "hub_url": settings.PUBLIC_URL,
+        "link": commands.link(settings.PUBLIC_URL, "APIKEY"),
         "has_keys": account.api_keys.filter(revoked_at=None).exists() if not totals.count else True,
     }
     if totals.count:

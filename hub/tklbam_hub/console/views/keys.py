@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 from tklbam_hub.accounts import keys
 from tklbam_hub.accounts.models import ApiKey
 from tklbam_hub.audit import log
-from tklbam_hub.console import wording
+from tklbam_hub.console import commands
 from tklbam_hub.console.forms import NewKeyForm
 from tklbam_hub.console.reader import account_of, page
 
@@ -23,7 +23,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     """The list and the form below it. A new key is in the answer to its own form and in no other."""
     account = account_of(request)
     form = NewKeyForm(request.POST or None)
-    context: dict[str, object] = {"section": "keys", "hub_url": settings.PUBLIC_URL}
+    context: dict[str, object] = {"section": "keys"}
     if request.method == "POST" and form.is_valid():
         made, text = keys.create(
             account,
@@ -31,7 +31,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             log.of_request(request),
             own_records_only=form.cleaned_data["own_records_only"],
         )
-        context |= {"made": made, "text": text, "init": wording.command("tklbam", "init", text)}
+        context |= {"made": made, "text": text, "link": commands.link(settings.PUBLIC_URL, text)}
         form = NewKeyForm()
     listed = ApiKey.objects.filter(account=account).annotate(backup_count=Count("backups")).order_by("-id")
     context |= {
