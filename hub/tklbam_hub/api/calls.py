@@ -17,7 +17,8 @@ from django.views.decorators.csrf import csrf_exempt
 from tklbam_hub.api.errors import ApiError
 
 log = logging.getLogger(__name__)
-Answer = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+# A text is JSON already.
+Answer = Mapping[str, Any] | Sequence[Mapping[str, Any]] | str
 Handler = Callable[..., Answer]
 
 
@@ -46,8 +47,8 @@ def call(**methods: Handler) -> Callable[..., HttpResponse]:
             log.exception("%s %s failed", request.method, request.path)
             response = ApiError("Hub.Error", "the Hub made a mistake; its log says which").response()
         else:
-            body = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
-            response = HttpResponse(body, content_type="application/json")
+            text = answer if isinstance(answer, str) else json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
+            response = HttpResponse(text, content_type="application/json")
         took, work = time.perf_counter() - began, time.thread_time() - worked
         response["Server-Timing"] = f"app;dur={took * 1000:.1f}, cpu;dur={work * 1000:.1f}"
         # Key packets and credentials are in answers.
