@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,25 +110,31 @@ def test_an_unsigned_hook_of_a_profile_does_not_run(live: Host, tmp_path: Path) 
     assert "evil" in warned[0]
 
 
-def test_a_signed_hook_of_a_profile_runs_and_a_forged_one_does_not(live: Host, tmp_path: Path) -> None:
-    (tmp_path / "etc/tklbam").mkdir(parents=True)
+@pytest.mark.parametrize("place", ["hooks-keyring.gpg", "trusted.gpg.d/ours.gpg"])
+def test_a_signed_hook_of_a_profile_runs_and_a_forged_one_does_not(live: Host, tmp_path: Path, place: str) -> None:
+    (tmp_path / "etc/tklbam/trusted.gpg.d").mkdir(parents=True)
     hooks_dir = tmp_path / "profile/hooks.d"
     hooks_dir.mkdir(parents=True)
     home = tmp_path / "gnupg"
     home.mkdir(mode=0o700)
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
     subprocess.run([*gpg, "--passphrase", "", "--quick-generate-key", "hooks@example", "ed25519"], check=True)
-    keyring = tmp_path / "etc/tklbam/hooks-keyring.gpg"
+    keyring = tmp_path / "etc/tklbam" / place
+    (tmp_path / "etc/tklbam/trusted.gpg.d/another.gpg").write_bytes(b"")
     subprocess.run([*gpg, "--output", str(keyring), "--export"], check=True)
-    for name in ("good", "forged"):
+    for name in ("good", "forged", "good-of-another"):
         (hooks_dir / name).write_text("#!/bin/sh\n")
         (hooks_dir / name).chmod(0o755)
         subprocess.run(
             [*gpg, "--output", str(hooks_dir / f"{name}.sig"), "--detach-sign", str(hooks_dir / name)], check=True
         )
     (hooks_dir / "forged").write_text("#!/bin/sh\nexit 1\n")
+    (hooks_dir / "good-of-another").write_text("#!/bin/sh\nexit 2\n")
+    shutil.copy(hooks_dir / "good.sig", hooks_dir / "good-of-another.sig")
     subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"], check=True)
     warned: list[str] = []
     found = find_hooks(live, profile=tmp_path / "profile", environment=dict(os.environ), warn=warned.append)
     assert [path.name for path in found.executables] == ["good"]
-    assert "forged" in warned[0]
+    assert ["its signature is not valid" in text for text in warned] == [True, True]
+    keyring.unlink()
+    assert find_hooks(live, profile=tmp_path / "profile", environment={}, warn=warned.append).executables == ()
