@@ -13,6 +13,7 @@ from .api.progress import Progress, silent
 from .api.redact import Redactor, split_password
 from .api.storage import Target
 from .credentials import find_credentials
+from .engine.patience import Patience, patient
 from .host import Host
 from .plugins import Plugins, find
 from .registry import Registry
@@ -23,7 +24,8 @@ from .targets import STORAGE_PLUGINS
 class Context:
     """One run's surroundings. `warn` and `note` take one line of plain text; `options` are the `KIND:NAME` options of
     plugins ("mysql" → {"host": …}); below `hub_directories` a Hub may have backups stored on this machine; `passwords`
-    stood in the configuration's addresses (the address without it → password); `redactor` learns all secrets met."""
+    stood in the configuration's addresses (the address without it → password); `redactor` learns all secrets met;
+    `patience` is for targets behind a network."""
 
     host: Host
     registry: Registry
@@ -36,6 +38,7 @@ class Context:
     hub_directories: tuple[Path, ...] = ()
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     redactor: Redactor = field(default_factory=Redactor, repr=False)
+    patience: Patience = field(default_factory=Patience)
 
     def target(
         self,
@@ -80,7 +83,7 @@ class Context:
                 + (f" (there is one for {', '.join(known)})" if known else ""),
                 remedy,
             )
-        return found
+        return patient(found, self.patience)
 
     def _told(self, renew: Callable[[], Mapping[str, str]] | None) -> Callable[[], Mapping[str, str]] | None:
         """The same, with the redactor told what it got."""

@@ -68,6 +68,7 @@ def prepare(host: Host, output: Output, *, overrides: Sequence[str] = (), **give
     output.redactor.add(*config.passwords.values())
     registry = Registry(host.registry_dir, output.redactor.scrub)
     output.redactor.add(*known_secrets(registry))
+    patience = Patience(retries=config.network_retries, timeout=config.network_timeout)
     with progress_bar(output) as progress:
         context = Context(
             host=host,
@@ -81,11 +82,12 @@ def prepare(host: Host, output: Output, *, overrides: Sequence[str] = (), **give
             hub_directories=config.hub_directory,
             passwords=config.passwords,
             redactor=output.redactor,
+            patience=patience,
         )
         engine = DuplicityEngine(
             registry.cache_dir,
             kept=RestoreCache(config.restore_cache_dir / KEPT, config.restore_cache_size.bytes_of),
             redactor=output.redactor,
-            patience=Patience(retries=config.network_retries, timeout=config.network_timeout),
+            patience=patience,
         )
         yield Run(config=config, context=context, engine=engine, output=output)

@@ -15,7 +15,7 @@ from .decrypt import Unreadable, read_file
 from .interface import Chain, Engine, FetchRequest, Inventory, Session, Verification, WriteRequest, WriteResult
 from .inventory import take_inventory
 from .manifest import Manifest, parse_manifest
-from .patience import Patience, PatientTarget
+from .patience import Patience, patient
 from .program import Program, find_program
 from .restore_cache import RestoreCache
 from .survey import survey
@@ -57,11 +57,6 @@ class DuplicityEngine(Engine):
             self._found_program = find_program(self._given_program)
         return self._found_program
 
-    def _patient(self, target: Target) -> Target:
-        if target.local_path() is not None or isinstance(target, PatientTarget):
-            return target
-        return PatientTarget(target, self._patience)
-
     def _cache(self, target: Target) -> Cache:
         return Cache(self._cache_root, target.address)
 
@@ -72,19 +67,19 @@ class DuplicityEngine(Engine):
         all where the target keeps everything. Reads the manifests of the newest chain where the cache does not have
         them. Raises LockedError while another run is at work on the same target.
         """
-        return upkeep.prepare(self._patient(target), secret, self._cache(target), self._temp)
+        return upkeep.prepare(patient(target, self._patience), secret, self._cache(target), self._temp)
 
     def chains(self, target: Target) -> Sequence[Chain]:
         """The complete chains on the target, oldest first. A chain ends before its first session that is not whole."""
-        return [as_chain(sets) for sets in survey(self._patient(target).files(), self._cache(target)).chains]
+        return [as_chain(sets) for sets in survey(patient(target, self._patience).files(), self._cache(target)).chains]
 
     def inventory(self, target: Target) -> Inventory:
         """Sessions that are whole, those that were once, and files that belong to none."""
-        return take_inventory(self._patient(target), self._cache(target))
+        return take_inventory(patient(target, self._patience), self._cache(target))
 
     def session_at(self, target: Target, when: datetime | None) -> Session:
         """Raises EngineError where there is none that old, ArchiveError where it is damaged."""
-        target = self._patient(target)
+        target = patient(target, self._patience)
         return fetching.choose(target, survey(target.files(), self._cache(target)), when)[-1].session()
 
     def write(self, target: Target, request: WriteRequest) -> WriteResult:
@@ -94,7 +89,7 @@ class DuplicityEngine(Engine):
         by the next `prepare`. Raises SpaceError, TargetError, LockedError, EngineError.
         """
         writing = Writing(
-            target=self._patient(target),
+            target=patient(target, self._patience),
             request=request,
             cache=self._cache(target),
             temp=self._temp,
@@ -106,7 +101,7 @@ class DuplicityEngine(Engine):
 
     def verify(self, target: Target, session: Session, secret: str) -> Verification:
         """Compares a fresh listing with the manifest and with the sizes noted when the session was stored."""
-        target, cache = self._patient(target), self._cache(target)
+        target, cache = patient(target, self._patience), self._cache(target)
         found = next((each for each in group(target.files()).values() if _is(each.key, session)), None)
         if found is None:
             return Verification(ok=False, volumes=0, problems=("none of its files is on the target",))
@@ -141,7 +136,7 @@ class DuplicityEngine(Engine):
         restored before it went wrong stays in `destination`.
         """
         run = fetching.Fetching(
-            target=self._patient(target),
+            target=patient(target, self._patience),
             request=request,
             cache=self._cache(target),
             temp=self._temp,
@@ -155,7 +150,7 @@ class DuplicityEngine(Engine):
     def prune(self, target: Target, keep_full: int) -> Sequence[Session]:
         """Deletes whole chains, oldest first, until `keep_full` (1 or more) are left; none where the target keeps
         everything."""
-        return upkeep.prune(self._patient(target), keep_full, self._cache(target))
+        return upkeep.prune(patient(target, self._patience), keep_full, self._cache(target))
 
 
 def _is(key: SessionKey, session: Session) -> bool:

@@ -79,6 +79,7 @@ class PatientTarget(Target):
 
     def check(self, *, write: bool) -> None:
         self._patience.retry(lambda: self.target.check(write=write))
+        self.keeps_everything = self.target.keeps_everything  # which a check may have found out
 
     def files(self) -> Iterator[StoredFile]:
         found = self._patience.retry(lambda: list(self.target.files()))
@@ -122,6 +123,13 @@ class PatientTarget(Target):
 
     def explain(self, said: str) -> TklbamError | None:
         return self.target.explain(said)
+
+
+def patient(target: Target, patience: Patience) -> Target:
+    """The target, with patience where it lies behind a network."""
+    if target.local_path() is not None or isinstance(target, PatientTarget):
+        return target
+    return PatientTarget(target, patience)
 
 
 class PatientReader(io.RawIOBase):
