@@ -15,7 +15,9 @@ import pytest
 
 from tests.engine_support import SECRET, Lab, noise, tree_state
 from tests.http_target import HttpTarget, http_target
+from tests.unit.small_disks import tmpfs
 from tklbam_core.api import ArchiveError, Target, TargetError, UsageError
+from tklbam_core.engine import restore_cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest
 from tklbam_core.engine.patience import Patience, PatientTarget
@@ -45,11 +47,12 @@ class Away:
         self.source = source
         self.slept: list[float] = []
         self.share = 100
+        self.kept_at = base / "kept"
         (base / "temp").mkdir()
 
     @property
     def kept(self) -> Path:
-        return self.base / "kept"
+        return self.kept_at
 
     @property
     def patience(self) -> Patience:
@@ -194,6 +197,22 @@ def test_without_room_for_the_cache_a_restore_works_all_the_same(away: Away) -> 
     away.share = 0
     assert away.whole()
     assert away.kept_files() == []
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("size", ["2m", "6m"], ids=["full while downloading", "full while unpacking"])
+def test_a_disk_that_fills_up_ends_in_a_whole_restore_without_the_cache(
+    away: Away, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another program takes the room that was there when it was looked for.
+    monkeypatch.setattr(restore_cache, "ROOM", 0)
+    away.share = 1000
+    with tmpfs(away.base / "small", size) as small:
+        away.kept_at = small / "kept"
+        where = "small/restored" if size == "6m" else "restored"
+        assert tree_state(away.restore(where)) == tree_state(away.source)
+        assert "directly" in away.target.trouble.asked
+        assert [path.name for path in away.kept.glob(".run-*")] == []
 
 
 def test_a_fresh_fetch_reads_the_target_and_nothing_else(away: Away) -> None:
