@@ -149,6 +149,20 @@ class Server:
             os.killpg(process.pid, signal.SIGKILL)
 
     @contextlib.contextmanager
+    def small_disk(self, folder: Path, size: str) -> Iterator[None]:
+        """A tmpfs of `size` ("2m") at a folder, as the server sees it; gone when the block ends."""
+        assert self.process is not None
+        folder.mkdir(parents=True)
+        inside = ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt"]
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs", folder]
+        subprocess.run([*inside, *mount], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*inside, "umount", "-l", folder], check=True)
+            folder.rmdir()
+
+    @contextlib.contextmanager
     def running(self) -> Iterator[Server]:
         try:
             self.start()

@@ -12,7 +12,7 @@ from .schemes import ALIASES, BY_NAME, HOSTLESS
 
 _NETLOC = re.compile(
     r"(?:(?P<user>[^:@]*)(?::(?P<password>.*))?@)?"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@/\[\]]+)(?::(?P<port>\d*))?(?P<daemon>::(?P<module>[^:]*))?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@/\[\]\s]+)(?::(?P<port>\d*))?(?P<daemon>::(?P<module>[^:]*))?"
 )
 _ODD = re.compile(r"[\s'\"`$\\;|&<>()*?!]|[\0-\x1f]")
 """Characters of a path that some of duplicity's back ends hand on to a shell-like parser."""

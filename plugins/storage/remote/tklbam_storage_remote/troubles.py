@@ -33,6 +33,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         r"|no authentication methods|permission denied \(|too many authentication|not logged in|\b530\b"
         r"|private key file is encrypted|invalid credentials|no password",
     ),
+    (FORBIDDEN, r"module is read only"),
     (REFUSED, r"connection refused|errno 111|unable to connect to port"),
     (
         AWAY,
@@ -46,6 +47,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (FORBIDDEN, r"permission denied|\b(403|405|550|553)\b|forbidden|read.?only|operation not permitted|access denied"),
 )
 _COMPILED = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _PATTERNS)
+
+_NOISE = re.compile(r"rsync error: .*code \d+\)|@  |<--- [123]")
 
 WORTH_ANOTHER_TRY = frozenset({REFUSED, AWAY})
 
@@ -63,18 +66,18 @@ class Trouble(Exception):
 
 def judge(text: str, kind: str = "") -> Trouble:
     """The kind is what a store knew, else what the words say; "" where they say nothing."""
-    line = _telling(text)
-    if kind:
-        return Trouble(kind, line)
-    return Trouble(next((name for name, pattern in _COMPILED if pattern.search(text)), ""), line)
+    pattern = None
+    if not kind:
+        kind, pattern = next(((name, pattern) for name, pattern in _COMPILED if pattern.search(text)), ("", None))
+    return Trouble(kind, _telling(text, pattern))
 
 
-def _telling(text: str) -> str:
-    """The words that tell most, in one line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not re.match(r"rsync error: .*code (23|5|12|255|10|30|35)\)|\*{3}|={3,}", line)]
-    told = [line for line in lines if any(pattern.search(line) for _, pattern in _COMPILED)]
-    return (told or lines or ["no reason was given"])[0][:400]
+def _telling(text: str, pattern: re.Pattern[str] | None) -> str:
+    """The words that tell most, in one line: those of the kind, else the first that are not mere noise."""
+    lines = [line.strip() for line in text.splitlines() if line.strip(" @*=")]
+    lines = [line for line in lines if not _NOISE.match(line)] or lines or ["no reason was given"]
+    told = [line for line in lines if pattern and pattern.search(line)]
+    return (told or lines)[0][:400]
 
 
 def explain(trouble: Trouble, address: RemoteAddress) -> TklbamError:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import importlib
 import io
+import os
 import re
 import shlex
 import sys
@@ -92,9 +93,13 @@ class SshStore(Store):
         try:
             self._sftp.put(path, beside)
             self._replace(beside, self._place(name))
-        except BaseException:
+        except BaseException as error:
+            free = self.free() if isinstance(error, OSError) and error.errno is None else None
             with contextlib.suppress(Exception):
                 self._sftp.remove(beside)
+            # The protocol has no word for a full disk but "Failure".
+            if free is not None and free < os.path.getsize(path):
+                raise Fault(f"no space left: {free} bytes were free") from error
             raise
 
     def _replace(self, old: str, new: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from tklbam_core.api import EngineAddress, TargetError
 
@@ -110,8 +111,9 @@ class LftpStore(Store):
         reachable(self._host, self._port)
         enter = [f"cd {_word(self._folder)}"] if inside else []
         with scratch() as place:
-            script = place / "script"
-            script.write_text("".join(f"{line}\n" for line in [*self._head, *enter, *lines]))
+            script, said = place / "script", place / "said"
+            # At this level the server's answers are told, and no password.
+            script.write_text("".join(f"{line}\n" for line in [f"debug -o {said} 3", *self._head, *enter, *lines]))
             try:
                 # Its own home: nobody's bookmarks and settings, and no history left behind.
                 home = {"LFTP_HOME": str(place), "HOME": str(place)}
@@ -119,11 +121,12 @@ class LftpStore(Store):
                     "utf-8", "replace"
                 )
             except Fault as fault:
-                text = fault.text
+                # "max-retries exceeded" is all that it says itself of a full disk.
+                text = "\n".join([fault.text, *_refusals(said)])
                 gone = re.search(r"^cd: Access failed|^cd: .*No such file", text, re.MULTILINE)
                 if inside and gone and not re.search(r"denied|refused|530", text, re.IGNORECASE):
                     raise Fault(text, "missing") from fault
-                raise
+                raise Fault(text) from fault
 
     def entries(self) -> list[Entry]:
         entries = []
@@ -162,6 +165,14 @@ class LftpStore(Store):
         found = [name for name in wanted if name in there]
         for first in range(0, len(found), BATCH):
             self._run(f"rm {' '.join(map(_word, found[first : first + BATCH]))}")
+
+
+def _refusals(log: Path) -> list[str]:
+    """The server's last answers that say no."""
+    if not log.exists():
+        return []
+    lines = log.read_text(errors="replace").splitlines()
+    return [line.removeprefix("<--- ") for line in lines if re.match(r"<--- [45]\d\d ", line)][-3:]
 
 
 def _escaped(text: str) -> str:
