@@ -16,10 +16,11 @@ import pytest
 from tests.engine_support import SECRET, Lab, noise, tree_state
 from tests.http_target import HttpTarget, http_target
 from tests.unit.small_disks import tmpfs
-from tklbam_core.api import ArchiveError, Target, TargetError, UsageError
-from tklbam_core.engine import restore_cache
+from tklbam_core.api import ArchiveError, ProgressEvent, Target, TargetError, UsageError
+from tklbam_core.engine import cache, fetching, restore_cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest
+from tklbam_core.engine.manifest import Manifest, parse_manifest
 from tklbam_core.engine.patience import Patience, PatientTarget
 from tklbam_core.engine.restore_cache import RestoreCache
 
@@ -60,8 +61,8 @@ class Away:
 
     @property
     def engine(self) -> DuplicityEngine:
-        cache = RestoreCache(self.kept, lambda free: free * self.share // 100)
-        return DuplicityEngine(self.base / "cache", self.base / "temp", kept=cache, patience=self.patience)
+        kept = RestoreCache(self.kept, lambda free: free * self.share // 100)
+        return DuplicityEngine(self.base / "cache", self.base / "temp", kept=kept, patience=self.patience)
 
     def restore(self, name: str = "restored", path: str | None = None, **changes: object) -> Path:
         destination = self.base / name
@@ -111,9 +112,14 @@ def test_a_restore_s_two_fetches_and_the_next_restore_download_nothing_twice(awa
 def test_a_connection_cut_again_and_again_ends_in_a_whole_restore(away: Away) -> None:
     away.target.trouble.cuts, away.target.trouble.cut_after = 20, 300_000
     away.target.trouble.busy = 2
-    assert away.whole()
+    told: list[ProgressEvent] = []
+    assert tree_state(away.restore(progress=told.append)) == tree_state(away.source)
     assert away.target.trouble.cuts == 0 or len(away.slept) > 10
     assert away.volumes_sent() == size_of(away), "each goes on where it was cut"
+    downloaded = [event.done for event in told if event.phase == "download"]
+    assert downloaded == sorted(downloaded)
+    assert len(downloaded) > 20
+    assert downloaded[-1] == size_of(away) == next(event.total for event in told if event.phase == "download")
 
 
 def test_a_connection_that_never_holds_ends_in_a_clear_error_in_bounded_time(away: Away) -> None:
@@ -165,6 +171,23 @@ def test_kept_files_that_were_tampered_with_are_fetched_again(away: Away) -> Non
     assert not link.is_symlink()
 
 
+def test_kept_files_that_no_hash_vouches_for_and_that_don_t_decrypt_are_fetched_again(
+    away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_hashes(text: bytes) -> Manifest | None:
+        found = parse_manifest(text)
+        return found and Manifest(dict.fromkeys(found.volumes, ""), found.spans)
+
+    monkeypatch.setattr(fetching, "parse_manifest", without_hashes)
+    monkeypatch.setattr(cache, "parse_manifest", without_hashes)
+    assert away.whole()
+    volume = next(path for path in away.kept_files() if "vol2.difftar" in path.name)
+    volume.write_bytes(volume.read_bytes()[:-1000] + os.urandom(1000))
+    damaged = volume.read_bytes()
+    assert away.whole()
+    assert not volume.exists() or volume.read_bytes() != damaged
+
+
 def test_what_arrives_altered_is_an_error_and_is_not_kept(away: Away) -> None:
     away.restore("extras", "TKLBAM")
     away.target.trouble.altered = True
@@ -185,8 +208,8 @@ def test_the_least_used_goes_first_and_the_limit_holds(away: Away) -> None:
     for path in away.kept_files():
         if "vol1.difftar" in path.name:
             path.unlink()
-    cache = RestoreCache(away.kept, lambda free: needed + 1_500_000)
-    engine = DuplicityEngine(away.base / "cache", away.base / "temp", kept=cache, patience=away.patience)
+    kept = RestoreCache(away.kept, lambda free: needed + 1_500_000)
+    engine = DuplicityEngine(away.base / "cache", away.base / "temp", kept=kept, patience=away.patience)
     engine.fetch(away.target, FetchRequest(destination=away.base / "again", secret=SECRET))
     assert (other / "newer").exists()
     assert not (other / "older").exists()

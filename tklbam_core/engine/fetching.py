@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from ..api.errors import EngineError, SpaceError, UsageError
+from ..api.errors import ArchiveError, EngineError, SpaceError, UsageError
 from ..api.models import StoredFile
 from ..api.progress import ProgressEvent
 from ..api.redact import Redactor
@@ -80,7 +80,15 @@ class Fetching:
                 self._download(stage, wanted)
                 # What is not needed must be seen to be there all the same.
                 stage.stand_in(file.name for each in chain for file in each.files)
-                self._run(chain, archive, place, stage.path)
+                try:
+                    self._run(chain, archive, place, stage.path)
+                except ArchiveError:
+                    unproven = [volume for volume in wanted if not volume.sha1]
+                    for volume in unproven:
+                        stage.drop(volume)
+                    if not unproven:
+                        raise
+                    return False
         except CacheFullError:
             return False
         except SpaceError:
@@ -94,11 +102,15 @@ class Fetching:
         done = 0
 
         def tell(count: int) -> None:
-            self.request.progress(ProgressEvent("download", min(done + count, total), total, "bytes"))
+            nonlocal done
+            done += count
+            self.request.progress(ProgressEvent("download", min(done, total), total, "bytes"))
 
+        before = 0
         for each in wanted:
             stage.bring(each, tell)
-            done += each.file.size
+            # What was here already was not told, and what had to come twice was told twice.
+            before, done = before + each.file.size, before + each.file.size
             tell(0)
 
     def _fetch_direct(self, found: Survey, chain: list[FileSet], place: Workspace) -> None:
