@@ -75,6 +75,26 @@ def test_ten_thousand_records_are_one_quick_list(on_postgresql: HubServer, clust
     assert min(passed for passed, _ in took) < MOST_MILLISECONDS, took
 
 
+def test_the_operators_commands_see_what_is_there(on_postgresql: HubServer) -> None:
+    server = on_postgresql
+    assert server.command("user", "add", "bert", "--no-password", "--max-gb", "1.5") == "account bert\n"
+    server.command("user", "set", "bert", "--email", "bert@example.org", "--overdue-after", "1")
+    client = HubClient(server.api_url, server.command("key", "add", "bert", "web1").strip())
+    client.link()
+    address = client.create()["address"]
+    client.put("record/1/inprogress/", bool=True)
+    client.put("record/update/", address=address, size=1_500_000_000, outcome="incomplete")
+    assert client.put("record/1/inprogress/", bool=True).error == (401, "BackupRecord.LimitExceeded")
+    row = next(line for line in server.command("user", "list").splitlines() if line.startswith("bert\t"))
+    assert row.split("\t") == ["bert", "bert@example.org", "user", "active", "subscribed", "1 backups", "1.50 GB"]
+    (key,) = server.command("key", "list", "bert").splitlines()
+    assert key.split("\t")[1:4] == ["bert", "web1", "active"]
+    assert "failed\tbert\t#1 debian-12\n" in server.command("notify", "--dry-run")
+    server.command("key", "revoke", key.split("\t")[0])
+    assert client.get("records/").error == (400, "BackupAccount.InvalidSubKey")
+    assert server.command("storage", "list").startswith("backups\tfile://")
+
+
 def test_null_characters_never_reach_the_database(on_postgresql: HubServer) -> None:
     # SQLite would take them.
     client = linked(on_postgresql)
