@@ -11,7 +11,9 @@ from tests.hub_api import API_KEY, PROFILE, SUBKEY, Api, archive, encoded, serve
 from tests.unit.command_line import Ran, Tklbam, tklbam  # noqa: F401 - the fixture
 from tests.unit.test_cli_keys import at_terminal
 from tklbam_core.api import Account, HubLocation
-from tklbam_core.registry import Registry
+from tklbam_core.keys import packet
+from tklbam_core.registry import HubBackup, Registry
+from tklbam_profiles_hub.records import HubRecords
 
 # ruff: noqa: F811
 
@@ -139,3 +141,19 @@ def test_a_list_can_t_disturb_the_terminal(tklbam: Tklbam, api: Api, registry: R
         assert "web" in done.out
         assert all(line.isprintable() for line in done.out.split("\n"))
     assert tklbam("list", "%id %size %created").out == "7 3.00 2026-11-25\n"
+
+
+def test_the_hub_is_a_place_for_the_key(tklbam: Tklbam, api: Api, registry: Registry, tmp_path: Path) -> None:
+    tklbam("init", API_KEY)
+    assert "no backup on the Hub yet" in tklbam("escrow", "hub:", "-P").err
+    account = registry.account
+    assert account is not None
+    HubRecords().tklbam_records_create(account, "debian-12", "KEY", "")
+    registry.write_hub_backup(HubBackup(backup_id="1", address="s3://b/1"))
+    assert "--force" in tklbam("escrow", "hub:", "-P").err
+    assert api.records["1"]["key"] == "KEY"
+    done = tklbam("escrow", "hub:", "--force", stdin="escrowed\n")
+    assert done.status == 0, done.err
+    assert "the Hub, with backup #1" in done.err
+    key = api.records["1"]["key"].encode()
+    assert packet.open_packet(key, "escrowed") == registry.secret
