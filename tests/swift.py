@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import functools
 import hashlib
 import hmac
 import http.client
@@ -30,8 +31,8 @@ from pathlib import Path
 RELEASE = "swift==2.38.3"
 KEY, SECRET, REGION = "test:tester", "testing-secret-3b1f", "us-east-1"
 """An access key with its secret; with the native API the user and the password."""
-SECOND_KEY, SECOND_SECRET = "test:second", "second-secret-77c0"
-"""Another user of the same account, who sees the same buckets."""
+NARROW, NARROW_SECRET = "test:narrow", "narrow-secret-77c0"
+"""One who, as if by a policy, may list what lies below prefixes, and not ask for a bucket itself (HeadBucket)."""
 APPENDER, APPENDER_SECRET = "test:appender", "appender-secret-90aa"
 """One who, as if by a policy, may not delete: neither an object nor a version of one."""
 TEMPORARY, TEMPORARY_SECRET = "test:temporary", "temporary-secret-51fe"
@@ -182,6 +183,8 @@ def refusal(environ):
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
     method = environ["REQUEST_METHOD"]
     deletes = (method == "DELETE" and "uploadId" not in query) or (method == "POST" and "delete" in query)
+    if key == "NARROW" and method == "HEAD" and environ["PATH_INFO"].strip("/").count("/") == 0:
+        return "403 Forbidden", "AccessDenied", "Access Denied by the policy"
     if key == "APPENDER" and deletes:
         return "403 Forbidden", "AccessDenied", "Access Denied by the policy"
     if key == "TEMPORARY":
@@ -237,6 +240,11 @@ def environment() -> Path:
     return place
 
 
+def _gate() -> str:
+    names = {"APPENDER": APPENDER, "TEMPORARY": TEMPORARY, "NARROW": NARROW}
+    return functools.reduce(lambda text, name: text.replace(name, names[name]), names, GATE)
+
+
 def session_token(seconds: float) -> str:
     """A token with which the temporary key is good for so long."""
     return f"{time.time() + seconds:.3f}"
@@ -264,7 +272,7 @@ class Swift:
         self.directory = directory
         self.users = {
             KEY: SECRET,
-            SECOND_KEY: SECOND_SECRET,
+            NARROW: NARROW_SECRET,
             APPENDER: APPENDER_SECRET,
             TEMPORARY: TEMPORARY_SECRET,
         }
@@ -277,7 +285,7 @@ class Swift:
             "[swift-hash]\nswift_hash_path_suffix = loopback\n[storage-policy:0]\nname = one\ndefault = yes\n"
         )
         (directory / "forgetful.py").write_text(FORGETFUL)
-        (directory / "gate.py").write_text(GATE.replace("APPENDER", APPENDER).replace("TEMPORARY", TEMPORARY))
+        (directory / "gate.py").write_text(_gate())
         stores = [str(self.ports[kind]) for kind in KINDS[:3]]
         subprocess.run([self._python, "-W", "ignore", "-c", RINGS, directory, *stores], check=True)
 

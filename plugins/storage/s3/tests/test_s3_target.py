@@ -228,6 +228,29 @@ def test_temporary_keys_are_renewed_before_they_expire(bucket: Bucket) -> None:
     assert sorted(file.name for file in target.files()) == ["one", "two"]
 
 
+def test_keys_that_last_a_quarter_of_an_hour_are_not_asked_for_with_every_request(bucket: Bucket) -> None:
+    asked = []
+
+    def renew() -> dict[str, str]:
+        asked.append(1)
+        return temporary(900)
+
+    bucket.target().check(write=True)
+    target = bucket.target(temporary(500), renew)
+    for _ in range(5):
+        list(target.files())
+    assert len(asked) == 1
+
+
+def test_a_policy_under_which_duplicity_would_fail_is_told_before_it_runs(bucket: Bucket) -> None:
+    bucket.target().check(write=True)
+    narrow = bucket.target({"access-key": servers.NARROW, "secret-key": servers.NARROW_SECRET})
+    assert list(narrow.files()) == []
+    with pytest.raises(TargetError, match="itself may not be asked for") as caught:
+        narrow.check(write=True)
+    assert "s3:prefix" in caught.value.remedy
+
+
 def test_expired_keys_are_told_apart_from_wrong_ones(bucket: Bucket) -> None:
     bucket.target().check(write=True)
     cases = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tklbam_core.api import TargetError
@@ -13,6 +13,9 @@ PROVIDE = (
     "Put them into the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), ~/.aws/credentials "
     "or the credentials file."
 )
+
+PAUSE = timedelta(minutes=1)
+"""Between two askings for fresh keys, while those that are here last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,8 @@ class CredentialSource:
         self._session = session
         self._loaded: Any = None
         self._expires = self._keys.expires if self._keys else None
+        self._renewed: Keys | None = None
+        self._asked = datetime.now(UTC)
 
     def provide(self, session: Any) -> None:
         """Makes a session use them. Raises TargetError where there are none at all."""
@@ -147,10 +152,17 @@ class CredentialSource:
 
     def _fresh(self) -> dict[str, str | None]:
         assert self._renew is not None
+        now = datetime.now(UTC)
+        renewed = self._renewed
+        lasts = renewed is not None and renewed.expires is not None and renewed.expires - now > 2 * PAUSE
+        if renewed is not None and lasts and now - self._asked < PAUSE:
+            # Keys that never last long would else be asked for with every request.
+            return renewed.metadata()
+        self._asked = now
         keys = read_keys(self._renew(), self._address)
         if keys is None or keys.expires is None or keys.expires <= datetime.now(UTC):
             raise TargetError(
                 f"{self._address}: the credentials have expired and no fresh ones were handed out", "Try again later."
             )
-        self._expires = keys.expires
+        self._renewed, self._expires = keys, keys.expires
         return keys.metadata()

@@ -105,8 +105,7 @@ class S3Target(Target):
         with told(self._place, transient=True):
             client = self._connect(CHECK_ATTEMPTS)
             answer = self._look(client, write=write)
-            # duplicity asks for the bucket itself, which a policy may forbid where a listing below a prefix is allowed.
-            client.head_bucket(Bucket=self._place.bucket)
+            self._ask_for_bucket(client)
             if write:
                 self._try_out(client)
                 self._end_abandoned_uploads(client)
@@ -128,6 +127,20 @@ class S3Target(Target):
                 raise
         self._make_bucket(client)
         return client.list_objects_v2(**wanted)
+
+    def _ask_for_bucket(self, client: Any) -> None:
+        """As duplicity does, which a policy may forbid where a listing below a prefix is allowed."""
+        from botocore.exceptions import ClientError
+
+        try:
+            client.head_bucket(Bucket=self._place.bucket)
+        except ClientError as error:
+            if code_of(error) != "403":
+                raise
+            raise TargetError(
+                f"{self.address}: the bucket itself may not be asked for, and duplicity does so",
+                "Allow these credentials s3:ListBucket without a condition on s3:prefix.",
+            ) from error
 
     def _make_bucket(self, client: Any) -> None:
         from botocore.exceptions import ClientError
