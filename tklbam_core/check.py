@@ -147,6 +147,12 @@ class Listed(Target):
     def read(self, name: str) -> BinaryIO:
         return self._target.read(name)
 
+    def read_from(self, name: str, offset: int) -> BinaryIO:
+        return self._target.read_from(name, offset)
+
+    def explain(self, said: str) -> TklbamError | None:
+        return self._target.explain(said)
+
     def write(self, name: str, content: BinaryIO) -> None:
         self._files = None
         self._target.write(name, content)
