@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tklbam_core.engine.archive import group, link, parse_name
 from tklbam_core.engine.events import Account, parse_statistics, records
 from tklbam_core.engine.filelist import entries, write_include_list, write_list
 from tklbam_core.engine.manifest import parse_manifest
+from tklbam_core.engine.patience import Patience
 from tklbam_core.engine.program import CommandLine, Program, gpg_options
 from tklbam_core.engine.survey import judge
 from tklbam_core.engine.workspace import workspace
@@ -168,10 +170,51 @@ def test_command_lines_hold_no_secret_and_fit_the_version(version: tuple[int, ..
         )
         backup = line.backup(full=True, source=Path("/"), file_list=tmp_path / "list", now=5, uploads=4)
         restore = line.restore(time=5, path="TKLBAM", destination=tmp_path / "d", own=False)
+        patient = replace(line, patience=Patience(retries=2, timeout=30)).restore(
+            time=5, path=None, destination=tmp_path / "d", own=False
+        )
     assert word in backup
     assert backup[1] == "full"
     assert ("--concurrency" in backup) == (version >= (3,))
     assert ("--path-to-restore" in restore) == (version >= (2,))
+    assert " ".join(patient).count("--num-retries 3 --backend-retry-delay 10 --timeout 30") == 1
+    assert " ".join(restore).count("--num-retries 1 ") == 1, "a disk that fails once fails again"
     for words in (backup, restore):
         assert "--x" in words
         assert not any("secret" in each or "hidden" in each for each in words)
+
+
+MANIFEST = b"""Hostname h
+Localdir /
+Volume 1:
+    StartingPath   .
+    EndingPath     "TKLBAM/my\\x20fs" 12
+    Hash SHA1 1111111111111111111111111111111111111111
+Volume 2:
+    StartingPath   "TKLBAM/my\\x20fs" 13
+    EndingPath     etc/hosts
+    Hash SHA1 2222222222222222222222222222222222222222
+Volume 3:
+    StartingPath   etc/nginx
+    EndingPath     srv/www
+    Hash SHA1 3333333333333333333333333333333333333333
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "volumes"),
+    [
+        (None, [1, 2, 3]),
+        ("TKLBAM", [1, 2]),
+        ("TKLBAM/my fs", [1, 2]),
+        ("TKLBAM/fsdelta", [1]),
+        ("etc", [2, 3]),
+        ("etc/nginx/conf.d", [3]),
+        ("srv", [3]),
+        ("zzz", []),
+    ],
+)
+def test_a_manifest_tells_which_volumes_may_hold_a_path(path: str | None, volumes: list[int]) -> None:
+    manifest = parse_manifest(MANIFEST)
+    assert manifest is not None
+    assert manifest.holding(path) == volumes
