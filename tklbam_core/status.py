@@ -47,12 +47,14 @@ class TargetStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The whole answer. `warnings` are about the system, a line each; `key_protected` is None where there is no key."""
+    """The whole answer. `warnings` are about the system, a line each; `key_protected` is None where there is no key;
+    `linked` says whether a Hub knows where backups go."""
 
     exit_code: int
     updated: datetime | None
     address: str
     hub_backup: HubBackup | None
+    linked: bool
     profile_id: str
     key_protected: bool | None
     interrupted: bool
@@ -86,6 +88,7 @@ def survey(host: Host) -> Status:
         updated=updated,
         address=without_password(address),
         hub_backup=hub_backup,
+        linked=registry.account is not None,
         profile_id=_profile_id(registry, initialized, warnings),
         key_protected=_key_protected(registry, initialized, warnings),
         interrupted=(host.registry_dir / "backup-resume").exists(),

@@ -73,6 +73,11 @@ def test_an_api_key_is_asked_for_at_a_terminal_and_never_shown(api: Api, registr
     assert_linked(registry, api, screen)
 
 
+def test_status_says_that_the_hub_knows_where_backups_go(tklbam: Tklbam, api: Api) -> None:
+    tklbam("init", API_KEY)
+    assert tklbam("status").out.rstrip().splitlines()[3] == "    tklbam backup"
+
+
 def test_nothing_typed_is_no_api_key(api: Api, registry: Registry) -> None:
     status, screen = at_terminal(["init"], [""])
     assert status == 2

@@ -62,7 +62,8 @@ def details(status: Status) -> Iterator[str]:
             "    tklbam init API-KEY      with a Hub account",
         )
     elif status.word == "no backups":
-        address = "" if any(target.last is None for target in status.targets) else " --address URL"
+        known = status.linked or any(target.last is None for target in status.targets)
+        address = "" if known else " --address URL"
         yield from ("", "  Back up for the first time:", f"    tklbam backup{address}")
     for target in status.targets:
         yield ""
