@@ -23,12 +23,6 @@ MOST_MILLISECONDS = 1000
 
 
 @pytest.fixture(scope="module")
-def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
-    with hub_server(tmp_path_factory.mktemp("sqlite")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def cluster() -> Iterator[PgCluster]:
     if not BINARIES.name:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
@@ -45,7 +39,7 @@ def on_postgresql(cluster: PgCluster, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest) -> HubServer:
-    made: HubServer = request.getfixturevalue(f"on_{request.param}")
+    made: HubServer = request.getfixturevalue("hub" if request.param == "sqlite" else "on_postgresql")
     return made
 
 
@@ -142,5 +136,12 @@ def test_a_stop_lets_running_requests_end(tmp_path: Path) -> None:
         assert server.stop(signal.SIGKILL) != 0
         with pytest.raises(urllib.error.URLError, match="refused"):
             client.get("records/")
-        server.start()
+        server.start("--access-log")
         assert [record["key"] for record in client.get("records/").json] == [KEY_PACKET]
+
+        # The API key stands in a query, and queries stay out of the log.
+        client.link()
+        server.stop()
+        assert '"GET /api/backup/subkey/" 200' in server.log()
+        for secret in (client.api_key, client.subkey):
+            assert secret not in server.log()
