@@ -26,10 +26,13 @@ def ready() -> None:
 def migrate() -> None:
     """Brings the database to this version's form; nothing to do is quick."""
     from django.core.management import call_command
-    from django.db import OperationalError
+    from django.db import OperationalError, connection
+    from django.db.migrations.executor import MigrationExecutor
 
     try:
-        call_command("migrate", interactive=False, verbosity=0)
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", interactive=False, verbosity=0)
     except OperationalError as error:
         raise click.ClickException(f"the database can't be used: {str(error).strip()}") from None
 
