@@ -6,23 +6,31 @@ which the registry remembers, for disks that are mounted by hand.
 
 from __future__ import annotations
 
-import contextlib
 import os
+import select
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .api import start
 from .api.errors import TargetError
 from .api.storage import Target
 from .context import Context
 from .system.mounts import Declared, Mount, declared, holding, mounted
+
+PATIENCE = 120.0
+"""Seconds that a share may take to answer, unless configured."""
 
 
 def refuse_unmounted(target: Target, context: Context) -> None:
     """Raises TargetError where the target's disk or share is not mounted. Targets elsewhere always pass."""
     place = target.local_path()
     if place is not None:
-        prove_mounted(place, target.address, context.registry.targets.read(target.address).mount)
+        before = context.registry.targets.read(target.address).mount
+        # An automounter has its own time limits, and should come to the end of them.
+        seconds = 2 * float(context.storage_options.get("network-timeout", PATIENCE / 2))
+        prove_mounted(place, target.address, before, patience=seconds)
 
 
 def remember_place(target: Target, context: Context) -> None:
@@ -43,11 +51,16 @@ def accept(target: Target, context: Context) -> None:
         context.registry.targets.write(replace(known, mount=""))
 
 
-def prove_mounted(place: Path, address: str, before: str = "", system: Path = Path("/")) -> Mount | None:
+def prove_mounted(
+    place: Path, address: str, before: str = "", system: Path = Path("/"), patience: float = PATIENCE
+) -> Mount | None:
     """The file system that `place` lies on. `before` is the mount point of the one it lay on earlier; `system` is where
-    fstab and the like are read. Raises TargetError."""
-    with contextlib.suppress(OSError):
-        place.stat()  # makes an automounter mount it
+    fstab and the like are read; `patience` is how many seconds a share may take to answer. Raises TargetError."""
+    if not _answers(place, patience):
+        raise TargetError(
+            f"{address}: {place} did not answer within {patience:.0f} s",
+            "See whether the server of that share is up; unmount it (umount -l) and mount it again.",
+        )
     real, mounts = _real(place), mounted()
     held = holding(real, mounts)
     if held is None:
@@ -90,6 +103,22 @@ def _unmounted(real: Path, mounts: Sequence[Mount], held: Mount, system: Path) -
 def _lay_elsewhere(before: Path, now: Path) -> bool:
     """Whether the file system at `now` is the one that shows where nothing is mounted at `before` any more."""
     return before != now and (now == Path("/") or before.is_relative_to(now))
+
+
+def _answers(place: Path, seconds: float) -> bool:
+    """Whether the file system there says anything: a share whose server is gone may keep whoever asks waiting for ever.
+
+    Asking makes an automounter mount it.
+    """
+
+    # A process of its own, with a session of its own: one that waits in the kernel may not even be killed, and is left
+    # behind without anybody waiting for it.
+    limit = f"{seconds:.0f}"
+    words = ["setsid", "--fork", "timeout", "--signal=KILL", limit, "stat", "--file-system", "--format=%t", "--"]
+    with start([*words, place], stdout=subprocess.PIPE) as asking:
+        readable, _, _ = select.select([asking.stdout], [], [], seconds)
+        # It says something, or nothing at its end, where the path does not exist yet; killed, it holds the pipe open.
+        return bool(readable)
 
 
 def _real(path: Path) -> Path:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.unit.small_disks import tmpfs
+from tests.unit.small_disks import MNT_DETACH, tmpfs
 from tklbam_core.api.errors import TargetError
 from tklbam_core.placement import prove_mounted
 from tklbam_core.system.mounts import Mount, declared, holding, mounted
@@ -118,6 +120,35 @@ def test_from_the_root_disk_onto_a_disk_of_its_own_is_no_error(system: Path) -> 
         held = prove_mounted(usb / "web1", "file:///x", "/", system)
         assert held is not None
         assert held.point == usb
+
+
+@pytest.mark.root
+def test_a_share_that_does_not_answer_is_an_error_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A FUSE file system whose server never says a word: whoever asks it anything hangs."""
+    place, root = tmp_path / "share", tmp_path / "root"
+    place.mkdir()
+    (root / "etc/tklbam").mkdir(parents=True)
+    (root / "etc/tklbam/conf").write_text("network-timeout 5\n")
+    libc = ctypes.CDLL(None, use_errno=True)
+    server = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        words = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % server
+        assert libc.mount(b"share", os.fsencode(place), b"fuse", 0, words) == 0, os.strerror(ctypes.get_errno())
+        with pytest.raises(TargetError, match=r"web1 did not answer within 1 s"):
+            prove_mounted(place / "web1", "file:///x", patience=1)
+        began = time.monotonic()
+        # Into a file: a process that hangs would hold a pipe open.
+        with (tmp_path / "said").open("w+") as said:
+            words = ["list", "--root", str(root), "--address", f"file://{place}/web1"]
+            line = [sys.executable, "-c", "from tklbam_core.cli.main import main; main()", *words]
+            child = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            while child.poll() is None and time.monotonic() < began + 60:
+                time.sleep(0.1)
+        assert child.returncode == 1
+        assert "did not answer within 10 s" in (tmp_path / "said").read_text()
+    finally:
+        os.close(server)  # which ends the file system, and whoever waits for it
+        libc.umount2(os.fsencode(place), MNT_DETACH)
 
 
 def test_the_last_mount_in_a_place_covers_the_others() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..api.errors import UsageError
+from ..api.errors import TklbamError, UsageError
 from ..conf_values import without_password
 from ..copies import distinct
 
@@ -33,5 +33,9 @@ def open_named(run: Run, address: str) -> Target:
     ours = known is not None and without_password(address).rstrip("/") == known.address.rstrip("/")
     if known is None or not ours or run.registry.account is None:
         return run.context.target(address)
-    storage = find_backup(run.context, known.backup_id)
+    try:
+        storage = find_backup(run.context, known.backup_id)
+    except TklbamError as error:  # there may be other credentials for it
+        run.output.warn(f"the Hub gives no credentials for {known.address}: {error.what}")
+        return run.context.target(address)
     return run.context.target(storage.record.address, storage.credentials, storage.renew)

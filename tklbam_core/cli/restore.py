@@ -102,6 +102,7 @@ def find_source(run: Run, options: dict[str, Any]) -> Source:
     from ..hub import find_backup
     from ..placement import refuse_unmounted
     from ..restore_source import ArchiveSource, ExtractSource
+    from .opening import open_named
 
     named, address = options["backup"], options["address"]
     key: bytes | None = None
@@ -117,9 +118,12 @@ def find_source(run: Run, options: dict[str, Any]) -> Source:
         credentials, renew = storage.credentials, storage.renew
     elif not address and len(run.config.addresses) == 1:
         address = run.config.addresses[0]
+    if not address and len(run.config.addresses) > 1:
+        known = ", ".join(run.config.addresses)
+        raise UsageError(f"several targets are configured: {known}", "Name the one to restore from with --address.")
     if not address:
         raise UsageError("no backup is named", "Give --address URL, the directory of an extract, or a Hub's backup id.")
-    target = run.context.target(address, credentials, renew)
+    target = run.context.target(address, credentials, renew) if named else open_named(run, address)
     refuse_unmounted(target, run.context)
     return ArchiveSource(
         engine=run.engine,
