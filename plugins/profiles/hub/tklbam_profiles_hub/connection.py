@@ -132,8 +132,11 @@ class Connection:
     def _client(self) -> httpx.Client:
         ca_file = self._hub.ca_file
         try:
-            # The system's authorities, not those of a Python package; or the administrator's, alone.
-            context = ssl.create_default_context(cafile=str(ca_file) if ca_file is not None else None)
+            if urlsplit(self.base).scheme == "http":
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # this machine's own, without TLS: trusts nobody
+            else:
+                # The system's authorities, not those of a Python package; or the administrator's, alone.
+                context = ssl.create_default_context(cafile=str(ca_file) if ca_file is not None else None)
         except OSError as error:
             raise HubUnavailableError(
                 f"the certificates in {ca_file} can't be used: {error.strerror or 'it holds none'}",
