@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
+import sqlite3
 import time
 import urllib.error
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,29 @@ def test_a_database_that_is_gone_is_an_error_with_a_name(cluster: PgCluster, on_
     finally:
         cluster.start()
     assert client.get("records/").status == 200
+
+
+def test_a_copy_of_a_running_hub_takes_its_place(hub: HubServer, tmp_path: Path) -> None:
+    client = linked(hub)
+    made = client.create()
+    state, copy = hub.directory / "state", tmp_path / "state"
+    copy.mkdir(mode=0o700)
+    # What sqlite3's .backup does.
+    with (
+        closing(sqlite3.connect(state / "hub.sqlite3")) as running,
+        closing(sqlite3.connect(copy / "hub.sqlite3")) as kept,
+    ):
+        running.backup(kept)
+    for name in ("master-key", "secret-key"):
+        shutil.copy(state / name, copy / name)
+    with hub_server(tmp_path) as restored:
+        moved = HubClient(restored.api_url, subkey=client.subkey)
+        assert moved.get(f"record/{made['backup_id']}/").json == made
+        restored.stop()
+        # Without its master key a database is of no use to anybody.
+        (copy / "master-key").write_text("another\n")
+        restored.start()
+        assert moved.get("records/").error == (400, "BackupAccount.InvalidSubKey")
 
 
 def test_a_stop_lets_running_requests_end(tmp_path: Path) -> None:
