@@ -80,3 +80,28 @@ def test_what_only_clients_reach_is_left_as_they_said(hub: HubServer, make_clien
     client.put("record/update/", address=address, size=99)
     assert hub.command("measure", client.account.username) == ""
     assert client.get("record/1/").json["size"] == 99
+
+
+def test_places_are_changed_and_removed_unless_backups_are_there(
+    hub: HubServer, make_client: Callable[..., HubClient]
+) -> None:
+    from tklbam_hub.audit.models import AuditEntry
+    from tklbam_hub.storage.models import Storage
+
+    client = make_client()
+    owner = ("--account", client.account.username)
+    hub.command(
+        "storage", "add", "cloud", "s3://bucket", *owner, "--default", "--access-key", "A", input="old secret\n"
+    )
+    client.create()
+    hub.command("storage", "add", "disk", "file:///srv/b", *owner)
+    hub.command("storage", "set", "disk", *owner, "--default", "--price", "0.5")
+    hub.command("storage", "set", "cloud", *owner, "--access-key", "B", "--no-delete", input="new secret\n")
+    cloud, disk = client.account.storages.order_by("pk")
+    assert (cloud.is_default, cloud.access_key, cloud.secret_key, cloud.may_delete) == (False, "B", "new secret", False)
+    assert (disk.is_default, str(disk.price_per_gb_month)) == (True, "0.50000")
+    assert not any("secret" in entry.detail for entry in AuditEntry.objects.filter(action__startswith="storage."))
+    with pytest.raises(AssertionError, match="1 backups are in cloud: it stays"):
+        hub.command("storage", "remove", "cloud", *owner)
+    hub.command("storage", "remove", "disk", *owner)
+    assert list(Storage.objects.filter(account=client.account)) == [cloud]

@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from tklbam_hub.accounts.models import Account, ApiKey
     from tklbam_hub.records.models import BackupRecord
+    from tklbam_hub.storage.models import Storage
 
 
 def account(name: str) -> Account:
@@ -37,6 +38,15 @@ def backup(name: str, number: int) -> BackupRecord:
     found = records.filter(account=account(name), number=number).first()
     if found is None:
         raise click.ClickException(f"account {name} has no backup {number}")
+    return found
+
+
+def storage(name: str, owner: str | None) -> Storage:
+    from tklbam_hub.storage.models import Storage
+
+    found = Storage.objects.filter(name=name, account=account(owner) if owner else None).first()
+    if found is None:
+        raise click.ClickException(f"no storage {name}: `tklbam-hub storage list` shows them")
     return found
 
 

@@ -71,6 +71,60 @@ def add(
     click.echo(f"storage {name}")
 
 
+@storage.command("set")
+@click.argument("name")
+@click.option("--account", help="The account's own, not everybody's.")
+@click.option("--default", "is_default", is_flag=True, default=None, help="New backups go here.")
+@click.option("--price", "price_per_gb_month", type=float, help="What a GB costs a month.")
+@click.option("--currency")
+@click.option("--mode", type=click.Choice(MODES), help="S3: how keys are made.")
+@click.option("--region", help="S3: the region.")
+@click.option("--s3-endpoint", help="S3: the server's URL.")
+@click.option("--sts-endpoint", help="S3: the URL of the server's STS.")
+@click.option("--role-arn", help="S3: the role that is assumed.")
+@click.option("--external-id", help="S3: the external id that the role wants.")
+@click.option("--access-key", help="S3: the Hub's own key; its secret is asked for.")
+@click.option("--session-seconds", type=click.IntRange(min=900, max=129600))
+@click.option("--account-wide/--no-account-wide", default=None, help="S3: serve clients that name no backup.")
+@click.option("--delete/--no-delete", "may_delete", default=None, help="S3: whether servers may destroy.")
+def set_(name: str, account: str | None, **said: Any) -> None:
+    """Change the place NAME. Its address stays, for backups have theirs below it: add another place instead."""
+    django_setup.open_database()
+    from django.core.exceptions import ValidationError
+
+    from tklbam_hub.audit.log import OPERATOR
+    from tklbam_hub.storage import service
+
+    changes = {field: value for field, value in said.items() if value is not None}
+    found = lookup.storage(name, account)
+    if "access_key" in changes:
+        changes["secret_key"] = lookup.secret_line("Secret key") if changes["access_key"] else ""
+    try:
+        service.change(found, changes, OPERATOR)
+    except ValidationError as error:
+        raise click.ClickException(" ".join(error.messages)) from None
+    click.echo(f"storage {name} changed")
+
+
+@storage.command("remove")
+@click.argument("name")
+@click.option("--account", help="The account's own, not everybody's.")
+def remove(name: str, account: str | None) -> None:
+    """Remove the place NAME, if no backup is there."""
+    django_setup.open_database()
+    from django.db.models import RestrictedError
+
+    from tklbam_hub.audit.log import OPERATOR
+    from tklbam_hub.storage import service
+
+    found = lookup.storage(name, account)
+    try:
+        service.remove(found, OPERATOR)
+    except RestrictedError:
+        raise click.ClickException(f"{found.backups.count()} backups are in {name}: it stays") from None
+    click.echo(f"storage {name} removed")
+
+
 @storage.command("list")
 def list_() -> None:
     """Show the places: name, address, whose, and whether new backups go there."""

@@ -1,6 +1,9 @@
-"""Adding storage."""
+"""Adding, changing and removing storage."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from django.db import transaction
 
@@ -15,7 +18,30 @@ def add(storage: Storage, actor: Actor) -> None:
     check_address(storage.address)
     storage.kind = Storage.Kind.S3 if storage.address.startswith("s3") else Storage.Kind.PATH
     storage.full_clean()
-    if storage.is_default:
-        Storage.objects.filter(account=storage.account).update(is_default=False)
-    storage.save()
+    _save(storage)
     record(actor, "storage.create", account=storage.account, subject=storage.name, detail=storage.address)
+
+
+@transaction.atomic
+def change(storage: Storage, changes: Mapping[str, Any], actor: Actor) -> None:
+    """Sets fields by name. Raises ValidationError."""
+    for name, value in changes.items():
+        setattr(storage, name, value)
+    storage.full_clean()
+    _save(storage)
+    told = ", ".join(f"{name}={value}" for name, value in changes.items() if name != "secret_key")
+    record(actor, "storage.change", account=storage.account, subject=storage.name, detail=told)
+
+
+@transaction.atomic
+def remove(storage: Storage, actor: Actor) -> None:
+    """Raises RestrictedError where backups are."""
+    name, owner = storage.name, storage.account
+    storage.delete()
+    record(actor, "storage.remove", account=owner, subject=name)
+
+
+def _save(storage: Storage) -> None:
+    if storage.is_default:
+        Storage.objects.filter(account=storage.account).exclude(pk=storage.pk).update(is_default=False)
+    storage.save()
