@@ -163,7 +163,7 @@ class Registry:
 
     @property
     def targets(self) -> TargetRecords:
-        return TargetRecords(self.directory / "targets", self.make)
+        return TargetRecords(self.directory / "targets", self.make, self._scrub)
 
     @property
     def cache_dir(self) -> Path:

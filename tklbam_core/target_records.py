@@ -64,11 +64,12 @@ class TargetRecord:
 
 
 class TargetRecords:
-    """The records of one registry; `make` makes the registry."""
+    """The records of one registry; `make` makes the registry, `scrub` takes secrets out of what is written."""
 
-    def __init__(self, directory: Path, make: Callable[[], None]) -> None:
+    def __init__(self, directory: Path, make: Callable[[], None], scrub: Callable[[str], str] = str) -> None:
         self._directory = directory
         self._make = make
+        self._scrub = scrub
 
     def read(self, address: str) -> TargetRecord:
         """An empty record where nothing is known. Raises FormatError, TklbamError."""
@@ -86,6 +87,7 @@ class TargetRecords:
     def write(self, record: TargetRecord) -> None:
         """Raises TklbamError."""
         path = self._path(record.address)
+        record = self._without_secrets(record)
         try:
             self._make()
             self._directory.mkdir(mode=0o700, exist_ok=True)
@@ -93,6 +95,14 @@ class TargetRecords:
                 file.write(json.dumps(record.to_json(), indent=1).encode() + b"\n")
         except OSError as error:
             raise TklbamError(f"{error.filename or path} can't be written: {error.strerror}", "Run as root.") from error
+
+    def _without_secrets(self, record: TargetRecord) -> TargetRecord:
+        check, test = record.check, record.restore_test
+        if check is not None:
+            check = replace(check, problems=tuple(map(self._scrub, check.problems)))
+        if test is not None:
+            test = replace(test, problems=tuple(map(self._scrub, test.problems)))
+        return replace(record, check=check, restore_test=test)
 
     def _path(self, address: str) -> Path:
         digest = hashlib.sha256(without_password(address).rstrip("/").encode("utf-8", "surrogateescape")).hexdigest()

@@ -222,6 +222,8 @@ def test_errors_and_tracebacks_show_no_secret(system: System, tmp_path: Path, ho
     good = f"vault://file{tmp_path}/store/a"
     conf(system, f"vault://me:{ENCODED}@{host}{tmp_path}/store/b", good)
     system.run("backup", "--json", status=3)
+    assert "***" in system.run("check", status=3)
+    assert system.run("list", "--address", good, "--json", status=0)
     system.run("status", status=10)
     logged = (system.root / "var/log/tklbam-backup").read_text()
     assert "***" in logged
