@@ -121,7 +121,7 @@ def daily(days: int, base: float = 800, *, latest_hours_ago: float = 7) -> list[
 
 def fleet(owner: Account, place: Storage) -> list[BackupRecord]:
     """One backup in each state, and some more."""
-    late = [Ran(each.hours_ago + 24 * 6, each.kind, each.outcome, each.added, each.total) for each in daily(9, 210)]
+    late = [Ran(each.hours_ago + 24 * 6, each.kind, each.outcome, each.added, each.total) for each in daily(5, 210)]
     lost = Ran(3, "incremental", "failed", None, None, "no space left on the target: 3.0 MB are free")
     partial = Ran(5, "incremental", "incomplete", 4, 402, "mysql: access denied for 'backup'@'localhost'")
     runs = Ran(0.1, "", "running", None, None)
@@ -136,12 +136,12 @@ def fleet(owner: Account, place: Storage) -> list[BackupRecord]:
         return backup(owner, place, number, ran, label=label, profile_id=profile, **fields)
 
     return [
-        made(1, daily(32, 2100), "www.example.org", wordpress, **sound),
+        made(1, daily(12, 2100), "www.example.org", wordpress, **sound),
         made(2, late, "wiki", wiki, **sound),
-        made(3, [*daily(7, 640, latest_hours_ago=27), lost], "shop", debian),
-        made(4, [*daily(6, 380, latest_hours_ago=29), partial], "crm", debian),
+        made(3, [*daily(3, 640, latest_hours_ago=27), lost], "shop", debian),
+        made(4, [*daily(2, 380, latest_hours_ago=29), partial], "crm", debian),
         made(5, [*daily(4, 90, latest_hours_ago=24), runs], "files", wordpress),
         made(6, [], "", "debian-13", server_id=""),
         made(7, [Ran(9, "", "complete", None, 55)], "old appliance", "turnkey-core-14.1-jessie-amd64"),
-        made(8, daily(5, 300), HOSTILE, wordpress, server_id="<b>srv</b>", **sound),
+        made(8, daily(3, 300), HOSTILE, wordpress, server_id="<b>srv</b>", **sound),
     ]

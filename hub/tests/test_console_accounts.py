@@ -136,6 +136,20 @@ def test_a_password_that_was_set_signs_everybody_else_out(operator: Account) -> 
     assert account.check_password("a horse and a battery")
 
 
+def test_operators_read_everybodys_activity_and_others_their_own(operator: Account) -> None:
+    from tklbam_hub.accounts import keys
+    from tklbam_hub.audit.log import OPERATOR
+
+    account = person()
+    keys.create(account, "the key of somebody", OPERATOR)
+    for reader, query, seen in ((operator, "", False), (operator, "?of=all", True), (person(), "?of=all", False)):
+        html = browser(reader).get(f"/activity{query}").content.decode()
+        assert ("the key of somebody" in html) == seen, (reader, query)
+        assert (f"<div>{account.username}</div>" in html) == seen
+    assert "the key of somebody" in browser(operator).get(f"/activity?of=all&q={account.username}").content.decode()
+    assert "the key of somebody" in browser(account).get("/activity").content.decode()
+
+
 def test_the_list_of_accounts_asks_as_much_however_long_it_is(operator: Account) -> None:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
