@@ -15,7 +15,7 @@ from .api.files import atomic_write
 from .api.models import DatabaseReport, LifecycleEvent
 from .api.storage import Target
 from .context import Context
-from .copies import Copies, StoredSession, Terms, named, open_copies, store_on_all
+from .copies import Copies, StoredSession, Terms, named, open_copies, store_on_all, unverified
 from .databases import dump_databases
 from .delta.profile import Profile
 from .delta.rules import PathRules
@@ -290,7 +290,7 @@ def store(
             words = "files were gone before they" if many else "file was gone before it"
             context.note(f"{len(result.vanished):,} {words} could be stored")
         if not session.verified:
-            summary.missing.append(f"{session.address}: the session was stored, but its verification failed")
+            summary.missing.append(unverified(session.address))
 
     summary.failed = copies.failed
     store_on_all(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from .api.errors import TklbamError
 from .backup import BackupOrder, BackupSummary
 from .conf_values import without_password
-from .copies import NothingStoredError, StoredSession
+from .copies import NothingStoredError, StoredSession, named, unverified
 from .registry import Registry
 from .sessions import DatabaseNote, SessionRecord
 
@@ -76,11 +76,22 @@ def what_happened(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def _missing_at(stored: StoredSession, summary: BackupSummary) -> tuple[str, ...]:
+    """What is not in this session: another target's trouble leaves it whole."""
+    others = [session for session in summary.stored if session is not stored]
+    foreign = {named(address, error) for address, error in summary.failed.items()}
+    foreign |= {unverified(session.address) for session in others}
+    foreign |= {text for session in others for text in session.result.unread if text not in stored.result.unread}
+    return tuple(text for text in summary.missing if text not in foreign)
+
+
 def _with_session(record: SessionRecord, stored: StoredSession, summary: BackupSummary) -> SessionRecord:
     result = stored.result
+    missing = _missing_at(stored, summary)
     return replace(
         record,
-        outcome="incomplete" if summary.missing else "complete",
+        outcome="incomplete" if missing else "complete",
+        missing=missing,
         kind=result.session.kind,
         session=result.session.time,
         chain_started=stored.chain_started,

@@ -185,6 +185,11 @@ def named(address: str, error: TklbamError) -> str:
     return error.what if address in error.what else f"{address}: {error.what}"
 
 
+def unverified(address: str) -> str:
+    """What a backup says of a session there that was stored and is not sound."""
+    return f"{address}: the session was stored, but its verification failed"
+
+
 def raise_all(failed: Mapping[str, TklbamError]) -> None:
     """Raises the error of the only target, or one that names all of them."""
     if len(failed) == 1:

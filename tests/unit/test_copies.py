@@ -101,7 +101,8 @@ def test_one_that_missed_a_session_gets_all_with_the_next(tklbam: Tklbam, root: 
     assert list(found["failed"]) == [cloud]
     assert cloud in found["missing"][0]
     status = {each["address"]: each for each in json.loads(tklbam("status", "--json").out)["targets"]}
-    assert (status[disk]["last"]["outcome"], status[cloud]["last"]["outcome"]) == ("incomplete", "failed")
+    assert (status[disk]["last"]["outcome"], status[cloud]["last"]["outcome"]) == ("complete", "failed")
+    assert status[disk]["last"]["missing"] == [], "what another target lacks is not missing here"
     assert "does not exist" in status[cloud]["last"]["error"]
     (tmp_path / "gone").rename(tmp_path / "mnt")
     # What the disk has now is new to the cloud, and the other way round.
