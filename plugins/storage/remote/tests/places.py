@@ -89,6 +89,12 @@ def _login(scheme: str, port: int = 0, *, tls: bool = False) -> Callable[..., Pl
     return make
 
 
+def _digest(server: Server, _: pytest.FixtureRequest) -> Place:
+    folder = _new()
+    address = (server.place / "address").read_text()
+    return Place(f"webdav://{address}/{folder}", LOGIN, {}, server.store / folder, server)
+
+
 def _swift(server: openstack.Swift, _: pytest.FixtureRequest) -> Place:
     return Place(
         f"swift://{_new().replace('/', '-')}/web1",
@@ -136,7 +142,7 @@ PLACES: Mapping[str, Callable[..., Place]] = {
     "ftps": _login("ftps", tls=True),
     "lftpsftp": _over_ssh("lftp+sftp"),
     "webdav": _login("webdav"),
-    "webdav-digest": _login("webdav", 2),
+    "webdav-digest": _digest,
     "webdavs": _login("webdavs", 1, tls=True),
     "imap": _login("imap"),
     "imaps": _login("imaps", 1, tls=True),

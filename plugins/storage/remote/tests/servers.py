@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import ipaddress
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -148,6 +149,12 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
+    def kill_and_start(self, after: float) -> None:
+        """As when a machine loses its power and comes back, `after` seconds later."""
+        self.stop(signal.SIGKILL)
+        time.sleep(after)
+        self.start()
+
     @contextlib.contextmanager
     def small_disk(self, folder: Path, size: str) -> Iterator[None]:
         """A tmpfs of `size` ("2m") at a folder, as the server sees it; gone when the block ends."""
@@ -245,12 +252,15 @@ def ftpd(place: Path, made: Certificates | None = None, *, implicit: bool = Fals
 
 
 def httpd(place: Path, made: Certificates) -> Server:
-    """Apache with WebDAV for USER with PASSWORD: the first port is plain with Basic passwords, the second has TLS, the
-    third is plain with Digest passwords. It serves as nobody, so `place` must be open to all."""
+    """Apache with WebDAV for USER with PASSWORD: the first port is plain with Basic passwords, the second has TLS. The
+    third wants Digest passwords, and so does port 80 of an address of its own (in `place`/address). It serves as
+    nobody, so `place` must be open to all."""
     place = _folder(place)
     for folder in (place, place / "store"):
         folder.chmod(0o777)
     ports = free_port(), free_port(), free_port()
+    address = f"127.{secrets.randbelow(200) + 10}.{secrets.randbelow(250)}.{secrets.randbelow(250) + 2}"
+    (place / "address").write_text(address)
     (place / "users").write_text(f"{USER}:{hashed('apr1')}\n")
     # A digest file holds the hash of user, realm and password.
     digest = hashlib.md5(f"{USER}:tests:{PASSWORD}".encode()).hexdigest()
@@ -274,10 +284,11 @@ def httpd(place: Path, made: Certificates) -> Server:
         "StartServers 1\nThreadsPerChild 8\nThreadLimit 8\nServerLimit 2\nMaxRequestWorkers 16\n"
         "MinSpareThreads 1\nMaxSpareThreads 16\nRequestReadTimeout body=20\nTimeout 20\n"
         + "".join(f"Listen 127.0.0.1:{port}\n" for port in ports)
+        + f"Listen {address}:80\n"
         + f"<VirtualHost 127.0.0.1:{ports[0]}>\nDocumentRoot {place / 'store'}\n{basic}</VirtualHost>\n"
         f"<VirtualHost 127.0.0.1:{ports[1]}>\nDocumentRoot {place / 'store'}\nSSLEngine on\n"
         f"SSLCertificateFile {made.certificate}\nSSLCertificateKeyFile {made.key}\n{basic}</VirtualHost>\n"
-        f"<VirtualHost 127.0.0.1:{ports[2]}>\nDocumentRoot {place / 'store'}\n{other}</VirtualHost>\n"
+        f"<VirtualHost 127.0.0.1:{ports[2]} {address}:80>\nDocumentRoot {place / 'store'}\n{other}</VirtualHost>\n"
     )
     return Server(place, ["apache2", "-DFOREGROUND", "-f", str(place / "conf")], ports)
 

@@ -113,6 +113,13 @@ def test_an_rsync_module_that_is_not_there_or_takes_nothing(rsync: Server, place
     assert "read only" in failure(closed).what
 
 
+def test_a_digest_password_on_a_port_where_duplicity_can_t_give_it(web: Server, place_of: Make) -> None:
+    place = place_of("webdav-digest")
+    host = place.address.split("/")[2]
+    elsewhere = place.address.replace(host, f"127.0.0.1:{web.ports[2]}")
+    assert "Digest" in failure(dataclasses.replace(place, address=elsewhere)).what
+
+
 @pytest.mark.parametrize("kind", ["sftp", "scp", "rsync", "ftp", "webdav", "swift", "rclone"])
 def test_a_reader_of_a_folder_that_is_not_there_makes_none(kind: str, place_of: Make) -> None:
     place = place_of(kind)
@@ -173,7 +180,7 @@ def test_a_module_that_duplicity_s_python_lacks() -> None:
             kind,
             {"url": "sftp://host", "path": ".", "shell": False, "container": "c", "prefix": "", "policy": ""},
             EngineAddress(url="sftp://host"),
-            bare,
+            python=bare,
         )
         with pytest.raises(Fault) as caught:
             store.entries()

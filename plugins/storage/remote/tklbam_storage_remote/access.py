@@ -62,6 +62,16 @@ class Access:
             )
         return int(text)
 
+    @property
+    def timeout(self) -> int:
+        """Seconds after which a server that says nothing is given up."""
+        return int(self.option("network-timeout", "60"))
+
+    @property
+    def retries(self) -> int:
+        """How often a request is tried again that failed as networks do."""
+        return int(self.option("network-retries", "5"))
+
     @cached_property
     def _netrc(self) -> tuple[str, str]:
         place = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")

@@ -16,7 +16,7 @@ from tklbam_core.api import CommandError, EngineAddress, Process, start
 
 from .bridge.faults import Entry, Fault, Store
 from .duplicity import interpreter
-from .kinds.base import PATIENCE, written
+from .kinds.base import written
 
 _BOOT = (
     "import importlib.util as u, sys; place = sys.argv.pop(1); "
@@ -40,11 +40,13 @@ class BridgeStore(Store):
         kind: str,
         settings: Mapping[str, object],
         address: EngineAddress,
+        timeout: int = 60,
         python: tuple[str, ...] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._opening = {"kind": kind, "settings": settings, "options": list(address.options), "timeout": PATIENCE}
+        self._opening = {"kind": kind, "settings": settings, "options": list(address.options), "timeout": timeout}
         self._address = address
+        self._timeout = timeout
         self._python = python
         self._environment = dict(environment or {})
         self._stack: contextlib.ExitStack | None = None
@@ -81,14 +83,14 @@ class BridgeStore(Store):
             stack.close()
 
     def _ask(self, do: str, *arguments: object, size: int = 0) -> Any:
-        patience = 2 * PATIENCE + size / SLOWEST
+        patience = 2 * self._timeout + size / SLOWEST
         try:
             process = self._running(patience)
             return self._exchange(process, {"do": do, "arguments": arguments}, patience)
         except (OSError, ValueError, TimeoutError) as error:
-            said = self._process.stderr_tail if self._process else ""
+            said = "" if isinstance(error, TimeoutError) or self._process is None else self._process.stderr_tail
             self.close()
-            raise Fault(said or f"duplicity's side ended: {error}") from error
+            raise Fault("\n".join([f"duplicity's side: {error}", said])) from error
 
     def _running(self, patience: float) -> Process:
         if self._process is not None:

@@ -24,8 +24,9 @@ STRAY = ".tklbam-"
 """How the names of files begin that are being written or tried out."""
 OLD = 24 * 3600
 """Seconds after which such a file belongs to nobody any more."""
-PAUSES = (1.0, 4.0)
-"""Seconds before the second and the third attempt, about: each is drawn between half of it and all of it."""
+PAUSES = (1.0, 2.0, 4.0)
+"""Seconds before further attempts, about: each is drawn between half of it and all of it. A server that is gone for
+longer is told of: whoever waits for that is duplicity, and the next backup."""
 
 Answer = TypeVar("Answer")
 
@@ -39,7 +40,7 @@ class Connection:
 
     def ask(self, do: Callable[[Store], Answer]) -> Answer:
         """Raises Trouble; what a network does at times is tried again before."""
-        for pause in (*PAUSES, None):
+        for pause in (*PAUSES[: self._family.access.retries], None):
             try:
                 if self._store is None:
                     self._store = self._family.store()

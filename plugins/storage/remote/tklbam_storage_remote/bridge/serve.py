@@ -45,7 +45,9 @@ def main() -> None:
     # What libraries print must not get between the answers.
     os.dup2(2, 1)
     sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), line_buffering=True)  # noqa: SIM115 - for good
-    lines = Lines(0)
+    # And what they ask is answered by nobody.
+    lines = Lines(os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     store: Store | None = None
     while (request := lines.next(IDLE)) is not None:
         try:

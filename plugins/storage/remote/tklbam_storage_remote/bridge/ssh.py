@@ -188,10 +188,8 @@ def no_questions() -> Iterator[None]:
     kept, real = builtins.input, sys.stdout
 
     def refuse(prompt: object = "") -> str:
-        text = f"{asked.getvalue()} {prompt}"
-        prints = re.findall(r"(?:SHA256:\S+|MD5:\S+|(?:[0-9a-f]{2}:){15}[0-9a-f]{2})", text)
-        shown = f" (fingerprint {prints[-1].rstrip('.')})" if prints else ""
-        raise Fault(f"the server's key is not known{shown}", "key")
+        asked.write(str(prompt))
+        raise EOFError
 
     builtins.input = refuse
     sys.stdout = asked

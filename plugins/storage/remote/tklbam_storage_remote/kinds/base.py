@@ -15,9 +15,6 @@ from tklbam_core.api import CommandError, EngineAddress, TargetError, run
 from ..access import Access
 from ..bridge.faults import Fault, Store
 
-PATIENCE = 60
-"""Seconds after which a server that says nothing is given up."""
-
 
 class Family(abc.ABC):
     """Addresses that are reached in one way. Made without touching anything; methods may read files."""
@@ -69,9 +66,9 @@ def written(address: EngineAddress) -> Iterator[dict[str, str]]:
         yield {name: value.replace("{files}", str(place)) for name, value in address.environment.items()}
 
 
-def reachable(host: str, port: int) -> None:
+def reachable(host: str, port: int, timeout: int) -> None:
     """Tells at once, and in the kernel's own words, where nobody listens: programs retry for minutes, and say less."""
-    with socket.create_connection((host.strip("[]"), port), timeout=PATIENCE):
+    with socket.create_connection((host.strip("[]"), port), timeout=timeout):
         return
 
 

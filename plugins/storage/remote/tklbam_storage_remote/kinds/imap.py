@@ -24,7 +24,7 @@ from tklbam_core.api import EngineAddress, TargetError
 
 from ..access import Access
 from ..bridge.faults import Entry, Fault, Store
-from .base import PATIENCE, Family
+from .base import Family
 
 NOWHERE = "mail-hooks-are-not-loaded.invalid"
 PORTS = {"imap": 143, "imaps": 993}
@@ -88,9 +88,9 @@ class ImapStore(Store):
         self._folder, self._mailbox = folder, mailbox
         if address.scheme == "imaps":
             context = ssl.create_default_context(cafile=access.ca_file or None)
-            self._connection: imaplib.IMAP4 = imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=PATIENCE)
+            self._connection: imaplib.IMAP4 = imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=access.timeout)
         else:
-            self._connection = imaplib.IMAP4(host, port, timeout=PATIENCE)
+            self._connection = imaplib.IMAP4(host, port, timeout=access.timeout)
         self._do("login", access.user, access.password("IMAP_PASSWORD"))
         self._sizes: dict[tuple[bytes, int], int] = {}
 

@@ -10,7 +10,7 @@ from tklbam_core.api import EngineAddress, TargetError
 
 from ..access import passwords
 from ..bridge.faults import Entry, Fault, Store
-from .base import PATIENCE, Family, program, reachable, scratch
+from .base import Family, program, reachable, scratch
 
 _LISTED = re.compile(r"-\S+\s+.*?\s(\d+) (\d+) (?:\./)?([^/]+)")
 PORTS = {"ftp": 21, "ftps": 990, "ftpes": 21, "lftp+sftp": 22}
@@ -63,7 +63,7 @@ class Lftp(Family):
         if self.access.bandwidth:
             lines.append(f"net:limit-total-rate {self.access.bandwidth << 10}")
         if self.over_ssh:
-            ssh = ["ssh", "-a", "-x", "-oBatchMode=yes", f"-oConnectTimeout={PATIENCE // 2}"]
+            ssh = ["ssh", "-a", "-x", "-oBatchMode=yes", f"-oConnectTimeout={self.access.timeout // 2}"]
             if self.access.known_hosts:
                 ssh.append(f"-oUserKnownHostsFile={self.access.known_hosts}")
             if self.access.key_file:
@@ -83,6 +83,7 @@ class LftpStore(Store):
         family.engine()  # judges the options
         self._host, self._port = address.host, address.port or PORTS[address.scheme]
         self._folder = address.path.removeprefix("/") or "/"
+        self._timeout = access.timeout
         self._secrets = {"LFTP_PASSWORD": family.password} if access.user else {}
         scheme = {"ftpes": "ftp", "lftp+sftp": "sftp"}.get(address.scheme, address.scheme)
         port = f":{address.port}" if address.port else ""
@@ -102,13 +103,13 @@ class LftpStore(Store):
             "set ftp:ssl-protect-list true",
             f"set ftp:passive-mode {'off' if access.option('ftp-mode') == 'active' else 'on'}",
             *(f"set {line}" for line in family.settings),
-            f"set net:timeout {PATIENCE}",
+            f"set net:timeout {access.timeout}",
             "set net:max-retries 1",
             f"open {who}{scheme}://{address.host}{port}",
         ]
 
     def _run(self, *lines: str, inside: bool = True) -> str:
-        reachable(self._host, self._port)
+        reachable(self._host, self._port, self._timeout)
         enter = [f"cd {_word(self._folder)}"] if inside else []
         with scratch() as place:
             script, said = place / "script", place / "said"

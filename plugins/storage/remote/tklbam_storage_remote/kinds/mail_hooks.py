@@ -6,6 +6,8 @@ leads nowhere; only here it stands for the server, its port, and verified certif
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import json
 import os
 import sys
@@ -28,9 +30,18 @@ def install(told: dict[str, Any]) -> None:
         words["ssl_context"] = ssl.create_default_context(cafile=told["ca_file"] or None)
         secure(self, *meant(host, port), *more, **words)
 
+    builtins.log = Log()  # type: ignore[attr-defined]
     # IMAP4_SSL's own initialisation calls IMAP4's, by then with the server that is meant.
     imaplib.IMAP4.__init__ = connect  # type: ignore[method-assign]
     imaplib.IMAP4_SSL.__init__ = connect_safely  # type: ignore[method-assign]
+
+
+class Log:
+    """duplicity 3.2's back end for mail uses its module `log` and forgets to import it: a name that is not found in a
+    module is looked for among the built-in ones, and there it is this."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module("duplicity.log"), name)
 
 
 def hand_on() -> None:

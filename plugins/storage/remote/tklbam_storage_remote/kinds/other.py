@@ -17,4 +17,4 @@ class Other(Family):
         return EngineAddress(url=self.address.url(), environment=passwords(password) if password else {})
 
     def store(self) -> Store:
-        return BridgeStore("other", {"url": self.address.url()}, self.engine())
+        return BridgeStore("other", {"url": self.address.url()}, self.engine(), self.access.timeout)

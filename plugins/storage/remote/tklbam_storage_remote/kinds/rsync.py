@@ -11,7 +11,7 @@ from tklbam_core.api import EngineAddress, TargetError
 
 from ..access import passwords
 from ..bridge.faults import Entry, Fault, Store
-from .base import PATIENCE, Family, program, scratch
+from .base import Family, program, scratch
 
 _LISTED = re.compile(r"-\S{9}\S*\s+([\d,.]+) (\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (.+)")
 _PARTIAL = 23
@@ -47,7 +47,8 @@ class Rsync(Family):
     @cached_property
     def ssh_options(self) -> list[str]:
         """Nobody is there to answer questions, so an unknown server is an error."""
-        options = [f"-oConnectTimeout={PATIENCE // 2}", f"-oServerAliveInterval={PATIENCE // 2}"]
+        half = self.access.timeout // 2
+        options = [f"-oConnectTimeout={half}", f"-oServerAliveInterval={half}"]
         if self.access.known_hosts:
             options.append(f"-oUserKnownHostsFile={self.access.known_hosts}")
         if self.access.key_file:
@@ -62,17 +63,20 @@ class RsyncStore(Store):
     def __init__(self, family: Rsync) -> None:
         address = family.address
         self._secrets = {"RSYNC_PASSWORD": family.password} if family.password else {}
-        self._words = ["rsync", f"--timeout={PATIENCE}"]
+        self._words = ["rsync", f"--timeout={family.access.timeout}"]
         if family.access.bandwidth:
             self._words.append(f"--bwlimit={family.access.bandwidth}")
         who = f"{family.access.user}@" if family.access.user else ""
         if address.daemon:
             module, _, self._folder = address.path.strip("/").partition("/")
-            self._words += [f"--contimeout={PATIENCE // 2}", *([f"--port={address.port}"] if address.port else [])]
+            self._words += [
+                f"--contimeout={family.access.timeout // 2}",
+                *([f"--port={address.port}"] if address.port else []),
+            ]
             self._top = f"{who}{address.host}::{module}/"
         else:
-            port = f"-p {address.port} " if address.port else ""
-            self._words += ["-e", f"ssh {port}-oBatchMode=yes {' '.join(family.ssh_options)}"]
+            at = f"-p {address.port} " if address.port else ""
+            self._words += ["-e", f"ssh {at}-oBatchMode=yes {' '.join(family.ssh_options)}"]
             self._folder = address.path.strip("/")
             self._top = f"{who}{address.host}:{'/' if address.path.startswith('//') else ''}"
 

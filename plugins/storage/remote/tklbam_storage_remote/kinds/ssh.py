@@ -32,4 +32,4 @@ class Ssh(Family):
         path = self.address.path.removeprefix("/") or "."
         url = self.address.url(user=self.access.user, path="")
         settings = {"url": url, "path": path, "shell": self.address.scheme == "scp"}
-        return BridgeStore("ssh", settings, self.engine())
+        return BridgeStore("ssh", settings, self.engine(), self.access.timeout)

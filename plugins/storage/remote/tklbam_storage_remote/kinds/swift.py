@@ -51,7 +51,11 @@ class Swift(Family):
                     f"{user}, {password} and {url} in the environment.",
                 )
         version = access.option("swift-auth-version") or ("" if cloud else given.get("SWIFT_AUTHVERSION", ""))
-        return self._trusted({**found, **({"SWIFT_AUTHVERSION": version} if version else {})})
+        if version:
+            return self._trusted({**found, "SWIFT_AUTHVERSION": version})
+        # duplicity uses two parts of the client library; one finds a login by version 1 only under these names.
+        names = {"ST_USER": "SWIFT_USERNAME", "ST_KEY": "SWIFT_PASSWORD", "ST_AUTH": "SWIFT_AUTHURL"}
+        return self._trusted({**found, **{name: found[same] for name, same in names.items()}})
 
     def _trusted(self, environment: dict[str, str]) -> dict[str, str]:
         ca_file = self.access.ca_file
@@ -65,4 +69,5 @@ class Swift(Family):
             "swift",
             {"container": container, "prefix": f"{folder}/" if folder else "", "policy": policy},
             self.engine(),
+            self.access.timeout,
         )

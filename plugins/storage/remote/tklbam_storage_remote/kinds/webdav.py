@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -18,7 +18,7 @@ from tklbam_core.api import EngineAddress
 
 from ..access import Access, passwords
 from ..bridge.faults import Entry, Fault, Store
-from .base import PATIENCE, Family
+from .base import Family
 
 DAV = "{DAV:}"
 _ASK = (
@@ -53,6 +53,16 @@ class _Request(urllib.request.Request):
         self.method = method
 
 
+class _Digest(urllib.request.HTTPDigestAuthHandler):
+    """Notes that it was needed."""
+
+    used = False
+
+    def get_authorization(self, req: urllib.request.Request, chal: Mapping[str, str]) -> str | None:
+        self.used = True
+        return super().get_authorization(req, chal)
+
+
 class WebDavStore(Store):
     def __init__(self, access: Access) -> None:
         address = access.address
@@ -63,13 +73,16 @@ class WebDavStore(Store):
         known = urllib.request.HTTPPasswordMgrWithPriorAuth()
         if access.user:
             known.add_password(None, self._host, access.user, access.password(), is_authenticated=True)
+        self._digest = _Digest(known)
+        self._odd_port = address.port not in (None, 443 if scheme == "https" else 80)
         context = ssl.create_default_context(cafile=access.ca_file or None)
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),
             urllib.request.HTTPSHandler(context=context),
             urllib.request.HTTPBasicAuthHandler(known),
-            urllib.request.HTTPDigestAuthHandler(known),
+            self._digest,
         )
+        self._timeout = access.timeout
         self._ahead: float | None = None
 
     def _ask(
@@ -77,7 +90,7 @@ class WebDavStore(Store):
     ) -> HTTPResponse:
         request = _Request(method, self._host + quote(path, safe="/~"), body, headers)
         try:
-            answer: HTTPResponse = self._opener.open(request, timeout=PATIENCE)
+            answer: HTTPResponse = self._opener.open(request, timeout=self._timeout)
         except urllib.error.HTTPError as error:
             with error:
                 kind = absent if error.code == 404 else ""
@@ -86,6 +99,9 @@ class WebDavStore(Store):
                 raise Fault(f"{method} {path}: {error.code} {error.reason}{where}", kind) from error
         except urllib.error.URLError as error:
             raise Fault(str(error.reason)) from error
+        if self._digest.used and self._odd_port:
+            answer.close()
+            raise Fault("the server wants a Digest password, which duplicity gives on the standard ports alone")
         date = answer.headers.get("Date")
         with suppress(TypeError, ValueError):
             self._ahead = parsedate_to_datetime(date).timestamp() - time.time() if date else None
