@@ -99,7 +99,7 @@ def test_an_api_key_is_all_it_takes_and_the_hub_may_die(hub: HubServer, tmp_path
     # The list knows size and label; the label finds the backup, too.
     (line,) = [each for each in b.tklbam("list").out.splitlines() if each.split()[0] == number]
     assert line.split()[1] == "Yes"
-    size, label = b.tklbam("list", r"%id=%size=%label\n").out.partition(f"{number}=")[2].splitlines()[0].split("=")
+    _, _, _, _, size, label = line.split(maxsplit=5)
     assert 0.06 <= float(size) < 0.2
     assert plan(b, label, passphrase="second") == 2
 
@@ -120,8 +120,6 @@ def test_an_api_key_is_all_it_takes_and_the_hub_may_die(hub: HubServer, tmp_path
         assert_clear(a.tklbam("list", status=1), "can't be reached", "Try again later")
         assert "the old passphrase" in a.tklbam("passphrase", input="third\n").err
         assert plan(a, number) == 3, "a system's own backup is found without the Hub"
-        with Unchanged(b):
-            assert_clear(b.tklbam("restore", "--quiet", number, status=1, input="second\n"), "can't be reached")
 
         # Another system, never linked: the address and the escrowed key alone.
         c = small_system(tmp_path / "c")
@@ -132,7 +130,6 @@ def test_an_api_key_is_all_it_takes_and_the_hub_may_die(hub: HubServer, tmp_path
         hub.start()
 
     # The Hub is back: it gets the key that it missed, and a newer profile comes along.
-    assert_clear(b.tklbam("restore", "--quiet", number, status=11, input="third\n"), "Incorrect passphrase")
     add_profile(hub, CORE, 2)
     done = a.tklbam("backup")
     assert "newer than the one here (the Hub)" in done.err
