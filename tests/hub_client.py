@@ -109,4 +109,4 @@ def profile_archive(files: Mapping[str, bytes], *members: tarfile.TarInfo) -> by
             archive.addfile(member, io.BytesIO(content))
         for member in members:
             archive.addfile(member)
-    return gzip.compress(packed.getvalue())
+    return gzip.compress(packed.getvalue(), mtime=0)

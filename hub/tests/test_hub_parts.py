@@ -34,6 +34,8 @@ def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
         (profile_archive(NEEDED, member("x", tarfile.CHRTYPE)), "neither a file nor a directory"),
         (profile_archive({**NEEDED, **{f"f{number}": b"" for number in range(1001)}}), "too much"),
     ],
+    # The same in every process that collects tests.
+    ids=lambda value: value if isinstance(value, str) else "archive",
 )
 def test_archives_that_could_harm_a_client_are_refused(rollback: None, content: bytes, reason: str) -> None:
     from tklbam_hub.profiles import archives
