@@ -16,7 +16,7 @@ from tests.proxy import Proxy, proxy, self_signed
 from tests.swift import Swift, session_token
 from tklbam_core.api import Target, TargetError
 from tklbam_core.testing.storage import StorageContract
-from tklbam_storage_s3 import target as module
+from tklbam_storage_s3 import check as module
 
 from .conftest import FIRST, Bucket, opened
 
@@ -44,6 +44,15 @@ def test_a_bucket_that_is_not_there_is_made_by_who_writes_and_missed_by_who_read
     bucket.target().check(write=True)
     bucket.target().check(write=False)
     assert bucket.stored() == []
+
+
+def test_a_backup_s_second_look_asks_nothing_again(bucket: Bucket, swift: Swift) -> None:
+    target = bucket.target()
+    target.check(write=True)
+    before = len(swift.log)
+    target.check(write=True)
+    target.check(write=False)
+    assert bucket.name not in swift.log[before:]
 
 
 def test_other_folders_of_the_bucket_are_nobodys_business(bucket: Bucket) -> None:
@@ -84,14 +93,15 @@ def test_large_files_go_up_in_parts(bucket: Bucket) -> None:
 def test_uploads_that_nobody_finished_are_cleared_a_day_later(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     target = bucket.target()
     target.check(write=True)
-    for key in (f"web1/{NAME}", f"web2/{NAME}"):
+    for key in (f"web1/{NAME}", f"web2/{NAME}", "web1/somebody-elses"):
         bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)
-    target.check(write=True)
-    assert len(bucket.client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]) == 2
+    bucket.target().check(write=True)
+    assert len(bucket.client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]) == 3
     monkeypatch.setattr(module, "ABANDONED", timedelta(seconds=-10))
+    target = bucket.target()
     target.check(write=True)
-    (left,) = bucket.client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]
-    assert left["Key"] == f"web2/{NAME}"
+    left = bucket.client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]
+    assert [each["Key"] for each in left] == ["web1/somebody-elses", f"web2/{NAME}"]
     assert not target.cautions()
 
 
@@ -189,6 +199,7 @@ def test_an_append_only_bucket_that_guards_nothing_is_warned_of_and_left_as_it_w
     assert "versioning" in said
     assert "DeleteObjectVersion" in said
     bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    target = bucket.target(append_only="yes")
     target.check(write=True)
     (left,) = target.cautions()
     assert "DeleteObjectVersion" in left

@@ -63,13 +63,15 @@ class Settings:
     attempts: int = 6
     timeout: int = 60
 
-    @property
-    def upload_arguments(self) -> dict[str, str]:
-        """What goes with every object that is stored, as boto3 calls it; the storage class left out."""
+    def upload_arguments(self, name: str) -> dict[str, str]:
+        """What goes with an object of this name when it is stored, as boto3 calls it."""
+        # As duplicity has it: what every run needs to read stays at hand.
+        at_hand = self.storage_class in ARCHIVES and ".difftar" not in name
+        stored = {"StorageClass": self.storage_class} if self.storage_class and not at_hand else {}
         if self.encryption is None:
-            return {}
+            return stored
         key = {"SSEKMSKeyId": self.kms_key_id} if self.encryption == "aws:kms" and self.kms_key_id else {}
-        return {"ServerSideEncryption": self.encryption, **key}
+        return {"ServerSideEncryption": self.encryption, **key, **stored}
 
 
 def _yes_or_no(text: str) -> bool:

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 from tklbam_core.api import EngineAddress, StoredFile, Target, TargetError, TklbamError
 
-from . import guard
 from .address import DEFAULT_REGION, Place
 from .agent import Agent
+from .check import MISSING, OURS, check, time_of
 from .client import new_client, new_session
 from .credentials import CredentialSource, gather
 from .engine import engine_address
-from .failures import SKEW_WORTH_TELLING, clock_skew, code_of, from_text, told
-from .settings import ARCHIVES, Settings
+from .failures import code_of, from_text, told
+from .settings import Settings
 from .stream import ObjectReader, OneWay
 
-OURS = ".tklbam-"
-"""How the names of objects begin that are no files of sessions."""
-TRIAL = f"{OURS}check"
 BATCH = 1000
 """Objects that one call may delete."""
 CHECK_ATTEMPTS = 2
 """A check is repeated as a whole by who has the patience."""
-ABANDONED = timedelta(days=1)
-"""Age at which an unfinished multipart upload belongs to nobody any more."""
+PROOF_LASTS = 60.0
+"""Seconds for which a check that succeeded need not be made again."""
 BEYOND = frozenset({"InvalidRange", "416"})
-MISSING = frozenset({"NoSuchBucket", "404"})
 NO_BULK = frozenset({"NotImplemented", "MethodNotAllowed", "MalformedXML", "405", "501", "MissingContentMD5"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """When a check last succeeded (monotonic seconds), and whether it wrote."""
+
+    when: float = -math.inf
+    write: bool = False
+
+    def holds(self, write: bool) -> bool:
+        return time.monotonic() - self.when < PROOF_LASTS and (self.write or not write)
 
 
 class S3Target(Target):
@@ -54,6 +64,7 @@ class S3Target(Target):
         given = gather(credentials, place.access_key, place.secret_key)
         self._source = CredentialSource(place.address, given, renew, lambda: self._session)
         self._cautions: list[str] = []
+        self._proven = Proven()
 
     @cached_property
     def _session(self) -> Any:
@@ -99,107 +110,20 @@ class S3Target(Target):
     def check(self, *, write: bool) -> None:
         """Raises TargetError, SpaceError: no such bucket (without `write`), wrong keys, no rights, a wrong clock.
 
-        In append-only mode the trial object stays, for nothing may be deleted there; it is hidden from `files`.
+        What was proven a moment ago is not proven again: a backup checks before it scans and before it stores.
         """
-        self._cautions = []
+        if self._proven.holds(write):
+            return
         with told(self._place, transient=True):
-            client = self._connect(CHECK_ATTEMPTS)
-            answer = self._look(client, write=write)
-            self._ask_for_bucket(client)
-            if write:
-                self._try_out(client)
-                self._end_abandoned_uploads(client)
-        skew = clock_skew(answer["ResponseMetadata"]["HTTPHeaders"])
-        if skew is not None and abs(skew) > SKEW_WORTH_TELLING:
-            self._cautions.append(f"{self.address}: this system's clock is off by {abs(skew) / 60:.0f} minutes")
+            self._cautions = check(self._connect(CHECK_ATTEMPTS), self._place, self._settings, write=write)
+        self._proven = Proven(time.monotonic(), write)
 
     def cautions(self) -> Sequence[str]:
         return tuple(self._cautions)
 
-    def _look(self, client: Any, *, write: bool) -> Any:
-        from botocore.exceptions import ClientError
-
-        wanted = {"Bucket": self._place.bucket, "Prefix": self._place.prefix, "MaxKeys": 1}
-        try:
-            return client.list_objects_v2(**wanted)
-        except ClientError as error:
-            if code_of(error) not in MISSING or not write:
-                raise
-        self._make_bucket(client)
-        return client.list_objects_v2(**wanted)
-
-    def _ask_for_bucket(self, client: Any) -> None:
-        """As duplicity does, which a policy may forbid where a listing below a prefix is allowed."""
-        from botocore.exceptions import ClientError
-
-        try:
-            client.head_bucket(Bucket=self._place.bucket)
-        except ClientError as error:
-            if code_of(error) != "403":
-                raise
-            raise TargetError(
-                f"{self.address}: the bucket itself may not be asked for, and duplicity does so",
-                "Allow these credentials s3:ListBucket without a condition on s3:prefix.",
-            ) from error
-
-    def _make_bucket(self, client: Any) -> None:
-        from botocore.exceptions import ClientError
-
-        if self.keeps_everything:
-            raise TargetError(
-                f"{self.address}: there is no bucket {self._place.bucket}",
-                "An append-only bucket is made by whoever may delete in it, with versioning or Object Lock.",
-            )
-        region = client.meta.region_name
-        # Services of one's own know no places by Amazon's names.
-        elsewhere = self._place.endpoint is None and region != DEFAULT_REGION
-        words = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
-        try:
-            client.create_bucket(Bucket=self._place.bucket, **words)
-        except ClientError as error:
-            if code_of(error) == "AccessDenied":
-                raise TargetError(
-                    f"{self.address}: there is no bucket {self._place.bucket}, and these credentials may make none",
-                    "Make the bucket, or let them (s3:CreateBucket).",
-                ) from error
-            if code_of(error) != "BucketAlreadyOwnedByYou":
-                raise
-
-    def _try_out(self, client: Any) -> None:
-        key = self._place.prefix + TRIAL
-        client.put_object(Bucket=self._place.bucket, Key=key, Body=b"", **self._upload_arguments(TRIAL))
-        if self.keeps_everything:
-            self._cautions += guard.inspect(client, self._place).warnings(self._place)
-        else:
-            client.delete_object(Bucket=self._place.bucket, Key=key)
-
-    def _end_abandoned_uploads(self, client: Any) -> None:
-        """Parts of an upload that was never finished take room, and no listing shows them."""
-        from botocore.exceptions import ClientError
-
-        try:
-            pages = client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._place.bucket, Prefix=self._place.prefix
-            )
-            for upload in (each for page in pages for each in page.get("Uploads", [])):
-                if datetime.now(UTC) - upload["Initiated"] > ABANDONED:
-                    client.abort_multipart_upload(
-                        Bucket=self._place.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
-        except ClientError as error:
-            # It only costs room: where it is not allowed, or the service has no such call, a rule of the bucket may.
-            self._cautions += self._not_tidied(code_of(error))
-
-    def _not_tidied(self, code: str) -> list[str]:
-        if code in guard.REFUSED or code in ("NotImplemented", "NoSuchUpload", "404", "501"):
-            return []
-        return [f"{self.address}: unfinished uploads could not be cleared ({code})"]
-
     def clock(self) -> datetime | None:
         with told(self._place):
-            headers = self._look(self._client, write=False)["ResponseMetadata"]["HTTPHeaders"]
-        skew = clock_skew(headers)
-        return None if skew is None else datetime.now(UTC) - timedelta(seconds=skew)
+            return time_of(self._client, self._place)
 
     # --- files -------------------------------------------------------------------------------------------------------
 
@@ -284,15 +208,8 @@ class S3Target(Target):
         )
         with told(self._place), TransferManager(self._client, config) as manager:
             manager.upload(
-                OneWay(content), self._place.bucket, self._key(name), extra_args=self._upload_arguments(name)
+                OneWay(content), self._place.bucket, self._key(name), extra_args=self._settings.upload_arguments(name)
             ).result()
-
-    def _upload_arguments(self, name: str) -> dict[str, str]:
-        kind = self._settings.storage_class
-        # As duplicity has it: what every run needs to read stays at hand.
-        at_hand = kind in ARCHIVES and ".difftar" not in name
-        stored = {"StorageClass": kind} if kind and not at_hand else {}
-        return {**self._settings.upload_arguments, **stored}
 
     def _key(self, name: str) -> str:
         if not name or "/" in name or "\0" in name or name in (".", ".."):
