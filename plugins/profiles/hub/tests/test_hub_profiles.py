@@ -191,7 +191,11 @@ def test_a_small_archive_fills_neither_disk_nor_memory(
     assert held(request_for) == set()
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", archive(PROFILE)[:-20], archive({"other": b"x"})])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", archive(PROFILE)[:-20], archive({"other": b"x"})],
+    ids=["empty", "other", "cut", "no-profile"],
+)
 def test_an_archive_that_is_none(api: Api, request_for: ProfileRequest, content: bytes) -> None:
     api.archives[OWN] = (TIME, content)
     with pytest.raises((ProfileError, HubUnavailableError)):
@@ -201,6 +205,7 @@ def test_an_archive_that_is_none(api: Api, request_for: ProfileRequest, content:
 @pytest.mark.parametrize(
     "body",
     [b"", b"{}", b'{"archive_content": 7}', b'{"archive_content": "a+b/"}', b'{"archive_content": "abcde"}', b"<html>"],
+    ids=["empty", "no-field", "number", "alphabet", "length", "html"],
 )
 def test_an_answer_without_an_archive(request_for: ProfileRequest, body: bytes) -> None:
     stamps = response(b'{"archive_timestamp": 1764039600}')
