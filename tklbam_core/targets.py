@@ -14,8 +14,12 @@ STORAGE_PLUGINS: Mapping[str, str] = {
     "s3": "tklbam-storage-s3",
     **dict.fromkeys(
         (
-            "sftp", "ssh", "scp", "rsync", "ftp", "ftps", "imap", "imaps", "webdav", "webdavs", "swift", "cf+http",
-            "rclone",
+            "sftp", "ssh", "scp", "rsync", "ftp", "ftps", "ftpes", "lftp+sftp", "imap", "imaps", "webdav", "webdavs",
+            "swift", "cf+http", "rclone",
+            *("azure", "b2", "box", "dpbx", "gdrive", "pydrive", "gdocs", "idrived", "jottacloud", "mf", "onedrive"),
+            *("ad", "pca", "fish", "paramiko+sftp", "paramiko+scp", "pexpect+sftp", "pexpect+scp", "ncftp+ftp"),
+            *("lftp+ftp", "lftp+ftps", "lftp+ftpes", "lftp+fish", "lftp+webdav", "lftp+webdavs"),
+            *("lftp+http", "lftp+https", "pydrive+gdocs"),
         ),
         "tklbam-storage-remote",
     ),

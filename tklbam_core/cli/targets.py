@@ -27,7 +27,7 @@ def command(host: Host, output: Output, scheme: str | None) -> None:
 
     SCHEME (such as s3) shows one kind. No network is used.
     """
-    from ..targets import STORAGE_PLUGINS, survey_schemes
+    from ..targets import survey_schemes
     from .light import light_plugins
 
     schemes = survey_schemes(light_plugins(host, output))
@@ -37,8 +37,8 @@ def command(host: Host, output: Output, scheme: str | None) -> None:
     if scheme is not None:
         name = scheme.partition(":")[0].lower()
         found = [each for each in found if name in (each.name, *_forms(each))]
-        if not found and name in STORAGE_PLUGINS:
-            raise PluginError(f"no plugin stores to {name}:// addresses", f"Install {STORAGE_PLUGINS[name]}.")
+        if not found and name in schemes.absent:
+            raise PluginError(f"no plugin stores to {name}:// addresses", f"Install {schemes.absent[name]}.")
         if not found:
             known = ", ".join(each.name for each in schemes.found) or "none"
             raise UsageError(f"there is no kind of address called {scheme!r}", f"Installed are: {known}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,12 @@ def _login(scheme: str, port: int = 0, *, tls: bool = False) -> Callable[..., Pl
     return make
 
 
+def _mailbox(server: Server, request: pytest.FixtureRequest) -> Place:
+    """A mailbox that is not there yet."""
+    place = _login("imap")(server, request)
+    return replace(place, options={"imap-mailbox": f"Backups {next(_NUMBERS)}"})
+
+
 def _digest(server: Server, _: pytest.FixtureRequest) -> Place:
     folder = _new()
     address = (server.place / "address").read_text()
@@ -145,6 +151,7 @@ PLACES: Mapping[str, Callable[..., Place]] = {
     "webdav-digest": _digest,
     "webdavs": _login("webdavs", 1, tls=True),
     "imap": _login("imap"),
+    "imap-mailbox": _mailbox,
     "imaps": _login("imaps", 1, tls=True),
     "swift": _swift,
     "cloudfiles": _cloudfiles,

@@ -121,7 +121,10 @@ def test_every_kind_of_address_is_described_and_its_examples_open(monkeypatch: p
     for name in ("USERNAME", "APIKEY"):
         monkeypatch.setenv(f"CLOUDFILES_{name}", "c")
     described = {info.scheme: info for info in RemoteStorage().tklbam_storage_schemes()}
-    assert set(described) == set(BY_NAME)
+    assert set(described) == {*BY_NAME, *REFUSED}
+    assert all(described.pop(name).what.startswith("not served") for name in REFUSED)
+    shown = {form.partition(":")[0] for info in described.values() for form in info.forms}
+    assert shown == {*BY_NAME, *ALIASES}
     for info in described.values():
         assert info.what
         assert info.credentials

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tklbam_core.api import SchemeInfo, SchemeOption, TargetError
 
 from .duplicity import missing_modules
-from .schemes import BY_NAME, OPTIONS, Scheme
+from .schemes import ALIASES, BY_NAME, OPTIONS, REFUSED, Scheme
 
 
 def describe() -> Sequence[SchemeInfo]:
@@ -18,7 +18,11 @@ def describe() -> Sequence[SchemeInfo]:
         absent = set(missing_modules(modules))
     except TargetError:
         absent = set(modules)  # without a duplicity nothing of its is there
-    return [_info(scheme, absent) for scheme in BY_NAME.values()]
+    return [*(_info(scheme, absent) for scheme in BY_NAME.values()), *map(_refused, REFUSED)]
+
+
+def _refused(name: str) -> SchemeInfo:
+    return SchemeInfo(scheme=name, what=f"not served: {REFUSED[name]}", forms=(f"{name}://",))
 
 
 def _info(scheme: Scheme, absent: set[str]) -> SchemeInfo:
@@ -27,12 +31,19 @@ def _info(scheme: Scheme, absent: set[str]) -> SchemeInfo:
     return SchemeInfo(
         scheme=scheme.name,
         what=scheme.what,
-        forms=scheme.forms,
+        forms=(*scheme.forms, *_other_names(scheme)),
         options=tuple(SchemeOption(key=key, meaning=OPTIONS[key]) for key in scheme.options),
         credentials=scheme.credentials,
         needs=tuple([package for _, package in scheme.programs] + [_module(*each) for each in scheme.modules]),
         missing=tuple(missing),
     )
+
+
+def _other_names(scheme: Scheme) -> list[str]:
+    """Its first example by each other name that none of them has."""
+    told = {form.partition(":")[0] for form in scheme.forms}
+    rest = scheme.forms[0].partition(":")[2]
+    return [f"{alias}:{rest}" for alias, name in ALIASES.items() if name == scheme.name and alias not in told]
 
 
 def _module(module: str, extra: str) -> str:
