@@ -102,6 +102,40 @@ def test_nothing_is_changed_by_following_a_link() -> None:
     assert account.api_keys.get().revoked_at is None
 
 
+def test_forms_write_what_they_show_and_nothing_that_a_server_may_write_meanwhile() -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from tests import hub_fleet
+
+    account = person(staff=True)
+    hub_fleet.backup(account, hub_fleet.storage(account=account), 1, label="mine")
+    client = browser(account)
+    fresh = "another horse, another battery"
+    for path, fields in (
+        ("/backups/1/settings", {"label": "shop", "overdue_after_hours": "7"}),
+        (f"/accounts/{account.pk}", {"email": "", "max_gb": "7"}),
+        ("/account", {"form": "notifications", "notifications-overdue_after_hours": "7"}),
+        ("/account", {"form": "email", "email-email": "x@example.org", "email-password": hub_fleet.PASSWORD}),
+        (
+            "/account",
+            {
+                "form": "password",
+                "password-old_password": hub_fleet.PASSWORD,
+                "password-new_password1": fresh,
+                "password-new_password2": fresh,
+            },
+        ),
+    ):
+        with CaptureQueriesContext(connection) as caught:
+            assert client.post(path, fields).status_code == 302, path
+        updates = [query["sql"] for query in caught if query["sql"].startswith("UPDATE")]
+        assert [sql for sql in updates if "_backuprecord" in sql or "_account" in sql], path
+        written = " ".join(updates)
+        for column in ("next_backup_number", "updated_at", "in_progress", "last_outcome", '"size"', '"key"'):
+            assert column not in written, (path, column)
+
+
 def test_another_accounts_pages_are_not_found(archive: bytes) -> None:
     from tests import hub_fleet
     from tklbam_hub.accounts import keys

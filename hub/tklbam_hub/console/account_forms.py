@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from tklbam_hub.accounts.models import Account
+from tklbam_hub.console.forms import save_fields
 
 if TYPE_CHECKING:
     _AccountForm = forms.ModelForm[Account]
@@ -55,11 +56,15 @@ class AccountForm(_AccountForm):
             for own in ("is_staff", "is_active"):
                 del self.fields[own]
 
-    def save(self, commit: bool = True) -> Account:
-        gigabytes: float | None = self.cleaned_data["max_gb"]
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        gigabytes: float | None = data.get("max_gb")
         self.instance.max_bytes = None if gigabytes is None else int(gigabytes * GB)
+        return data
+
+    def store(self) -> None:
         self.instance.is_superuser = self.instance.is_staff
-        return super().save(commit)
+        save_fields(self, "max_bytes", "is_superuser")
 
 
 class PasswordForm(forms.Form):

@@ -15,9 +15,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from tklbam_hub.accounts import service
 from tklbam_hub.accounts.models import Account
 from tklbam_hub.audit import log
-from tklbam_hub.console.forms import EmailForm, NotificationForm
+from tklbam_hub.console.forms import EmailForm, NotificationForm, save_fields
 from tklbam_hub.console.reader import account_of, page
 from tklbam_hub.notices import webhook
 from tklbam_hub.records.models import BackupRecord
@@ -79,11 +80,15 @@ def _forms(account: Account, chosen: str, request: HttpRequest) -> dict[str, Any
 
 @transaction.atomic
 def _save(request: HttpRequest, chosen: str, form: Any) -> None:
-    changed = ", ".join(name for name in form.changed_data if "password" not in name)
-    account = form.save()
+    actor = log.of_request(request)
     if isinstance(form, PasswordChangeForm):
+        account = account_of(request)
+        service.set_password(account, form.cleaned_data["new_password1"], actor)
         update_session_auth_hash(request, account)
-    log.record(log.of_request(request), f"account.{chosen}", account=account, detail=changed)
+        return
+    save_fields(form)
+    changed = ", ".join(name for name in form.changed_data if name != "password")
+    log.record(actor, f"account.{chosen}", account=form.instance, detail=changed)
 
 
 def _test_webhook(request: HttpRequest, account: Account) -> None:

@@ -56,7 +56,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     form = AccountForm(request.POST or None, instance=account, by=account_of(request))
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():
-            form.save()
+            form.store()
             changed = ", ".join(f"{name}={form.cleaned_data[name]}" for name in form.changed_data)
             actor = log.of_request(request)
             log.record(actor, "account.change", account=account, subject=account.username, detail=changed)

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from tklbam_hub.audit import log
 from tklbam_hub.console import charts, commands, listing, paging, states
-from tklbam_hub.console.forms import BackupForm, DeleteBackupForm
+from tklbam_hub.console.forms import BackupForm, DeleteBackupForm, save_fields
 from tklbam_hub.console.reader import account_of, page
 from tklbam_hub.records import service
 from tklbam_hub.records.models import BackupRecord, BackupSession
@@ -114,7 +114,7 @@ def change(request: HttpRequest, number: int) -> HttpResponse:
     form = BackupForm(request.POST or None, instance=backup)
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():
-            form.save()
+            save_fields(form)
             changed = ", ".join(f"{name}: {form.cleaned_data[name]}" for name in form.changed_data)
             log.record(
                 log.of_request(request),
