@@ -156,9 +156,10 @@ class Writing:
         )
         account, failure = run_duplicity(job, build, upload.take)
         if failure is not None:
+            error = failures.writing(failure)  # which looks at the target as it is now: full, say
             with contextlib.suppress(TklbamError, OSError):  # the failure itself is what must be told
                 clean(target, survey(target.files(), cache), cache)
-            raise failures.writing(failure)
+            raise error
         upload.end(account)
         return account, since
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tklbam_core.api import EngineAddress, Target, TargetError, TargetRequest
+from tklbam_core.api import EngineAddress, SpaceError, Target, TargetError, TargetRequest
 from tklbam_storage_remote.plugin import RemoteStorage
 from tklbam_storage_remote.schemes import ALIASES, BY_NAME, REFUSED
 
@@ -129,10 +129,8 @@ def test_every_kind_of_address_is_described_and_its_examples_open(monkeypatch: p
         assert info.what
         assert info.credentials
         for form in info.forms:
-            assert (
-                "://"
-                in opened(form, {"password": "p"} if "rsync" not in form and "lftp" not in form else {}).engine().url
-            )
+            by_key = form.startswith(("rsync", "lftp+sftp"))
+            assert "://" in opened(form, {} if by_key else {"password": "p"}).engine().url
     assert described["sftp"].missing == (), "the tests have paramiko"
     assert described["dpbx"].missing == ("dropbox",)
 
@@ -204,7 +202,6 @@ def test_options_reach_duplicity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "options"),
     [
-        ("sftp://host/dir", {"bandwidth-limit": "500"}),
         ("rsync://host/dir", {"bandwidth-limit": "fast"}),
         ("ftp://host/dir", {"ftp-mode": "sideways"}),
         ("sftp://host/dir", {"ssh-key-file": "/nowhere/key"}),
@@ -216,6 +213,23 @@ def test_an_option_that_can_t_be_kept_is_an_error(address: str, options: dict[st
     with pytest.raises(TargetError) as caught:
         opened(address, {"password": "p"}, **options).engine()
     assert caught.value.remedy
+
+
+def test_a_limit_that_can_t_be_kept_is_told() -> None:
+    (line,) = opened("sftp://host/dir", **{"bandwidth-limit": "500"}).cautions()
+    assert "bandwidth-limit" in line
+    assert opened("rsync://host/dir", **{"bandwidth-limit": "500"}).cautions() == ()
+    assert opened("sftp://host/dir").cautions() == ()
+
+
+def test_what_duplicity_says_of_a_target_is_understood() -> None:
+    target = opened("ftp://u@host/dir", {"password": "p"})
+    said = "BackendException: Error running 'lftp …': returned 1, with output:\nput: Access failed: 552 Disk full\n"
+    error = target.explain(said)
+    assert isinstance(error, SpaceError)
+    assert "ftp://u@host/dir" in error.what
+    assert isinstance(target.explain("put: Login failed: 530 Login incorrect."), TargetError)
+    assert target.explain("ValueError: something of duplicity's own") is None
 
 
 def test_rsync_over_ssh_takes_no_password() -> None:

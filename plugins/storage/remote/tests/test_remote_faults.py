@@ -25,11 +25,9 @@ KINDS = ("sftp", "ftp", "webdav")
 SIZE = 2_500_000
 
 
-def stored(place: Place, tmp_path: Path) -> Machine:
-    """A system with one session on the target, and more to store: three volumes of it."""
+def ready(place: Place, tmp_path: Path) -> Machine:
+    """A system with three volumes to store."""
     made = machine(tmp_path / "a", place, "volsize 1")
-    made.write("/srv/text", "first\n")
-    made.tklbam("backup", "--quiet")
     made.write("/srv/big", os.urandom(SIZE))
     return made
 
@@ -46,15 +44,15 @@ def through(place: Place, between: Proxy) -> Place:
     return dataclasses.replace(place, address=place.address.replace(old, new), options=options)
 
 
-def assert_sound(made: Machine, place: Place, got: Path, *, sessions: int | None = None) -> None:
+def assert_sound(made: Machine, place: Place, got: Path) -> None:
     """The next backup takes all, what it says is stored can be had, and nothing lies about besides."""
     made.tklbam("backup", "--quiet")
     made.tklbam("restore", "--address", place.address, "--raw-download", str(got), "--quiet")
     assert (got / "srv/big").read_bytes() == made.path("/srv/big").read_bytes()
-    (listed,) = made.json("list", "--address", place.address)
-    assert sum(each["size"] for each in listed["sessions"]) == sum(file.size for file in opened(place).files())
-    if place.folder is not None:
-        assert not [path for path in place.folder.iterdir() if not path.name.startswith("duplicity-")]
+    names = [file.name for file in opened(place).files()]
+    assert names
+    assert all(name.startswith("duplicity-") for name in names)
+    assert place.folder is None or not [path for path in place.folder.iterdir() if path.name not in names]
 
 
 @pytest.mark.parametrize("kind", ["sftp", "webdav"])
@@ -62,7 +60,7 @@ def test_a_connection_that_is_cut_in_mid_upload(kind: str, place_of: Make, tmp_p
     place = place_of(kind)
     with proxy(place.server.port) as between:
         detour = through(place, between)
-        made = stored(detour, tmp_path)
+        made = ready(detour, tmp_path)
         between.cut_after(1_500_000)
         done = made.tklbam("backup", "--quiet", status=None)
         assert between.cuts_left == 0
@@ -72,10 +70,10 @@ def test_a_connection_that_is_cut_in_mid_upload(kind: str, place_of: Make, tmp_p
         assert_sound(made, detour, tmp_path / "got")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["ftp", "webdav"])
 def test_a_server_that_is_killed_and_comes_back_in_mid_upload(kind: str, place_of: Make, tmp_path: Path) -> None:
     place = place_of(kind)
-    made = stored(place, tmp_path)
+    made = ready(place, tmp_path)
     assert place.folder is not None
     server: Server = place.server
     process = subprocess.Popen(
@@ -84,7 +82,7 @@ def test_a_server_that_is_killed_and_comes_back_in_mid_upload(kind: str, place_o
     )  # fmt: skip
     try:
         end = time.monotonic() + 90
-        while not list(place.folder.glob("duplicity-inc.*.vol1.*")):
+        while not list(place.folder.glob("duplicity-full.*.vol1.*")):
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -102,11 +100,11 @@ def test_a_server_that_is_killed_and_comes_back_in_mid_upload(kind: str, place_o
 def test_a_target_that_fills_up(kind: str, place_of: Make, tmp_path: Path) -> None:
     place = place_of(kind)
     assert place.folder is not None
-    with place.server.small_disk(place.folder, "1200k"):
-        made = stored(place, tmp_path)
+    with place.server.small_disk(place.folder, "1800k"):
+        made = ready(place, tmp_path)
         done = made.tklbam("backup", "--quiet", status=1)
-        assert_clear(done, place.address)
-        assert [file.name for file in opened(place).files() if "-inc" in file.name] == [], "nothing of it is left"
+        assert_clear(done, place.address, "full")
+        assert list(opened(place).files()) == [], "nothing of it is left"
         made.write("/srv/big", os.urandom(100_000))
         made.tklbam("backup", "--quiet")
         made.tklbam("restore", "--address", place.address, "--raw-download", str(tmp_path / "got"), "--quiet")
@@ -117,18 +115,19 @@ def test_a_slow_link_takes_longer_and_no_more(place_of: Make, tmp_path: Path) ->
     place = place_of("sftp")
     with proxy(place.server.port) as between:
         detour = through(place, between)
-        made = stored(detour, tmp_path)
+        made = ready(detour, tmp_path)
         between.rate = 600_000
         began = time.monotonic()
         made.tklbam("backup", "--quiet")
         assert time.monotonic() - began > SIZE / between.rate
         between.rate = None
-        assert_sound(made, detour, tmp_path / "got")
+        made.tklbam("restore", "--address", detour.address, "--raw-download", str(tmp_path / "got"), "--quiet")
+        assert (tmp_path / "got/srv/big").read_bytes() == made.path("/srv/big").read_bytes()
 
 
 def test_a_wrong_password_stops_a_backup_before_its_work(place_of: Make, tmp_path: Path) -> None:
     place = place_of("ftp")
-    made = stored(place, tmp_path)
+    made = ready(place, tmp_path)
     secret = made.path("/etc/tklbam/credentials")
     secret.write_text(secret.read_text().replace("password = ", "password = not"))
     done = made.tklbam("backup", "--quiet", status=1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import secrets
 import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO, TypeVar
 
@@ -18,7 +19,7 @@ from tklbam_core.api import EngineAddress, StoredFile, Target, TargetError, Tklb
 
 from .bridge.faults import Entry, Fault, Store
 from .kinds.base import Family
-from .troubles import WORTH_ANOTHER_TRY, Trouble, explain, judge
+from .troubles import AWAY, FULL, KEY, LOGIN, REFUSED, TLS, WORTH_ANOTHER_TRY, Trouble, explain, judge
 
 STRAY = ".tklbam-"
 """How the names of files begin that are being written or tried out."""
@@ -27,6 +28,13 @@ OLD = 24 * 3600
 PAUSES = (1.0, 2.0, 4.0)
 """Seconds before further attempts, about: each is drawn between half of it and all of it. A server that is gone for
 longer is told of: whoever waits for that is duplicity, and the next backup."""
+
+LITTLE = 2 << 20
+"""Bytes below which a file system counts as full when a server gives no reason."""
+CLEAR = frozenset({FULL, LOGIN, KEY, TLS, REFUSED, AWAY})
+"""What duplicity's words can be trusted to say of a target."""
+_SFTP_FAILURE = re.compile(r"\bFailure\b|size mismatch in put")
+"""All that the protocol has to say of a full disk."""
 
 Answer = TypeVar("Answer")
 
@@ -144,6 +152,21 @@ class RemoteTarget(Target):
             with open(path, "wb") as out:
                 shutil.copyfileobj(content, out, 1 << 20)
             self._ask(lambda store: store.put(name, path))
+
+    def cautions(self) -> Sequence[str]:
+        if self._family.access.bandwidth and not self._family.limits_bandwidth:
+            return (f"{self.address}: there is no bandwidth-limit with {self._family.address.scheme}:// addresses",)
+        return ()
+
+    def explain(self, said: str) -> TklbamError | None:
+        trouble = judge(said)
+        if not trouble.kind and _SFTP_FAILURE.search(said) and self._is_full():
+            trouble = Trouble(FULL, "there is no space left")
+        return explain(trouble, self._family.address) if trouble.kind in CLEAR else None
+
+    def _is_full(self) -> bool:
+        free = self.free_bytes()
+        return free is not None and free < LITTLE
 
     def free_bytes(self) -> int | None:
         try:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
-from tklbam_core.api import CommandError, EngineAddress, TargetError, run
+from tklbam_core.api import CommandError, EngineAddress, run
 
 from ..access import Access
 from ..bridge.faults import Fault, Store
@@ -18,6 +19,8 @@ from ..bridge.faults import Fault, Store
 
 class Family(abc.ABC):
     """Addresses that are reached in one way. Made without touching anything; methods may read files."""
+
+    limits_bandwidth: ClassVar[bool] = False
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -30,13 +33,6 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def store(self) -> Store:
         """Opens it for ourselves. May connect."""
-
-    def no_limit(self, instead: str) -> None:
-        """Raises TargetError where a bandwidth limit is asked for that this family can't keep."""
-        if self.access.bandwidth:
-            raise TargetError(
-                f"{self.address.shown}: bandwidth can't be limited for {self.address.scheme}:// addresses", instead
-            )
 
 
 def program(argv: Sequence[str], *, secrets: Mapping[str, str], missing: Mapping[int, str] | None = None) -> bytes:

@@ -34,7 +34,6 @@ LONGEST_LINE = 76
 
 class Imap(Family):
     def engine(self) -> EngineAddress:
-        self.no_limit("Leave storage-option bandwidth-limit out.")
         access, address = self.access, self.address
         password = access.password("IMAP_PASSWORD")
         if not access.user or not password:

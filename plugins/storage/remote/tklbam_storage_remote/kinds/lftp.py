@@ -18,6 +18,8 @@ BATCH = 100
 
 
 class Lftp(Family):
+    limits_bandwidth = True
+
     def engine(self) -> EngineAddress:
         options = [f"--ssl-cacert-file={self.access.ca_file}"] if self.access.ca_file else []
         mode = self.access.option("ftp-mode", "passive")

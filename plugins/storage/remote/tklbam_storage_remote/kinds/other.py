@@ -12,7 +12,6 @@ from .base import Family
 
 class Other(Family):
     def engine(self) -> EngineAddress:
-        self.no_limit("Leave storage-option bandwidth-limit out.")
         password = self.access.password()
         return EngineAddress(url=self.address.url(), environment=passwords(password) if password else {})
 

@@ -17,6 +17,8 @@ _NO_FOLDER, _NO_FILE = 3, 4
 
 
 class Rclone(Family):
+    limits_bandwidth = True
+
     def engine(self) -> EngineAddress:
         if ":" not in self.address.path:
             raise TargetError(f"{self.address.shown} names no remote", "Write it as rclone://REMOTE:folder.")

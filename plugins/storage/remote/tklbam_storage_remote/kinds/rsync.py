@@ -21,6 +21,8 @@ _PARTIAL = 23
 class Rsync(Family):
     """The address's path is below the module, or relative to the login's folder, or (`//`) absolute."""
 
+    limits_bandwidth = True
+
     def engine(self) -> EngineAddress:
         limit = self.access.bandwidth
         options = [f"--rsync-options=--bwlimit={limit}"] if limit else []

@@ -14,7 +14,6 @@ from .base import Family
 
 class Ssh(Family):
     def engine(self) -> EngineAddress:
-        self.no_limit("Write lftp+sftp:// or rsync:// for sftp://, which can.")
         options = []
         if self.access.known_hosts:
             options.append(f"-oUserKnownHostsFile={self.access.known_hosts}")

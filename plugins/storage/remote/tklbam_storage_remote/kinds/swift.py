@@ -15,7 +15,6 @@ RACKSPACE = "https://auth.api.rackspacecloud.com/v1.0"
 
 class Swift(Family):
     def engine(self) -> EngineAddress:
-        self.no_limit("Leave storage-option bandwidth-limit out.")
         policy = self.access.option("swift-storage-policy")
         return EngineAddress(
             # The libraries that duplicity has for cf+http are of Python 2's time; the service speaks Swift.

@@ -32,7 +32,6 @@ LARGEST_ANSWER = 256 << 20
 
 class WebDav(Family):
     def engine(self) -> EngineAddress:
-        self.no_limit("Leave storage-option bandwidth-limit out.")
         access = self.access
         # duplicity asks at the terminal where no password is given, even of servers that want none.
         password = access.password() or ("none" if not access.user else "")
