@@ -26,6 +26,8 @@ def ready_for_session(target: Target, secret: str, every: Interval, engine: Engi
     `every` is the age at which a chain is followed by a new full session. Raises TargetError, EngineError.
     """
     prove_target(target, context, write=True)
+    for line in target.cautions():
+        context.warn(line)
     for line in engine.prepare(target, secret):
         context.note(line)
     chains = engine.chains(target)
