@@ -110,14 +110,13 @@ def _answers(place: Path, seconds: float) -> bool:
 
     Asking makes an automounter mount it.
     """
-
-    # A process of its own, with a session of its own: one that waits in the kernel may not even be killed, and is left
-    # behind without anybody waiting for it.
-    limit = f"{seconds:.0f}"
+    # A process with a session of its own: one that waits in the kernel may not even be killed, and is left behind
+    # without anybody waiting for it. Its time ends well after this one's, for its end would be taken for an answer.
+    limit = f"{seconds + 60:.0f}"
     words = ["setsid", "--fork", "timeout", "--signal=KILL", limit, "stat", "--file-system", "--format=%t", "--"]
     with start([*words, place], stdout=subprocess.PIPE) as asking:
         readable, _, _ = select.select([asking.stdout], [], [], seconds)
-        # It says something, or nothing at its end, where the path does not exist yet; killed, it holds the pipe open.
+        # It says something, or comes to its end, where the path does not exist yet.
         return bool(readable)
 
 

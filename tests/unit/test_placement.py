@@ -190,6 +190,9 @@ def test_a_backup_is_refused_until_the_disk_is_mounted_or_its_place_accepted(tmp
         umount {disk}
         {TKLBAM} backup --quiet --address {address} && exit 9
         ls -A {disk} | wc -l
+        {TKLBAM} check --quiet --accept-place --address {address} || test $? = 3
+        {TKLBAM} backup --quiet --address {address}
+        ls {disk}/web1 | wc -l
         cp -a /etc {tmp_path}/etc
         echo "x {disk} ext4 noauto 0 0" >> {tmp_path}/etc/fstab
         mount --bind {tmp_path}/etc /etc
@@ -205,7 +208,8 @@ def test_a_backup_is_refused_until_the_disk_is_mounted_or_its_place_accepted(tmp
         text=True,
     )
     assert done.returncode == 0, done
-    assert done.stdout.split() == ["0", "3"]
+    assert done.stdout.split() == ["0", "3", "3"]
+    assert "the newest stored, is not there" in done.stderr
     refused, unmounted = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert f"it lay on a file system mounted at {disk}" in refused
     assert f"nothing is mounted at {disk}, where /etc/fstab wants a file system" in unmounted
