@@ -134,8 +134,6 @@ def test_a_share_that_does_not_answer_is_an_error_and_keeps_nobody_waiting(tmp_p
     try:
         words = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % server
         assert libc.mount(b"share", os.fsencode(place), b"fuse", 0, words) == 0, os.strerror(ctypes.get_errno())
-        with pytest.raises(TargetError, match=r"web1 did not answer within 1 s"):
-            prove_mounted(place / "web1", "file:///x", patience=1)
         began = time.monotonic()
         # Into a file: a process that hangs would hold a pipe open.
         with (tmp_path / "said").open("w+") as said:
@@ -145,7 +143,7 @@ def test_a_share_that_does_not_answer_is_an_error_and_keeps_nobody_waiting(tmp_p
             while child.poll() is None and time.monotonic() < began + 60:
                 time.sleep(0.1)
         assert child.returncode == 1
-        assert "did not answer within 10 s" in (tmp_path / "said").read_text()
+        assert f"{place}/web1 did not answer within 10 s" in (tmp_path / "said").read_text()
     finally:
         os.close(server)  # which ends the file system, and whoever waits for it
         libc.umount2(os.fsencode(place), MNT_DETACH)
