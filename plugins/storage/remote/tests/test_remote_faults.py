@@ -27,7 +27,7 @@ SIZE = 2_500_000
 
 def ready(place: Place, tmp_path: Path) -> Machine:
     """A system with three volumes to store."""
-    made = machine(tmp_path / "a", place, "volsize 1")
+    made = machine(tmp_path / "a", place, "volsize 1", "network-timeout 10")
     made.write("/srv/big", os.urandom(SIZE))
     return made
 

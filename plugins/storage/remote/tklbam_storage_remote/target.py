@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO, TypeVar
 
-from tklbam_core.api import EngineAddress, StoredFile, Target, TargetError, TklbamError
+from tklbam_core.api import EngineAddress, SpaceError, StoredFile, Target, TargetError, TklbamError
 
 from .bridge.faults import Entry, Fault, Store
 from .kinds.base import Family
@@ -33,8 +33,8 @@ LITTLE = 2 << 20
 """Bytes below which a file system counts as full when a server gives no reason."""
 CLEAR = frozenset({FULL, LOGIN, KEY, TLS, REFUSED, AWAY})
 """What duplicity's words can be trusted to say of a target."""
-_SFTP_FAILURE = re.compile(r"\bFailure\b|size mismatch in put")
-"""All that the protocol has to say of a full disk."""
+_UNCLEAR = re.compile(r"\bFailure\b|size mismatch in put|max-retries exceeded")
+"""All that sftp servers, and lftp, have to say of a full disk."""
 
 Answer = TypeVar("Answer")
 
@@ -118,12 +118,9 @@ class RemoteTarget(Target):
             for entry in found
             if entry.name.startswith(STRAY) and entry.modified and time.time() - entry.modified > OLD
         ]
-        with tempfile.NamedTemporaryFile(prefix="tklbam-remote-") as trial:
-            trial.write(b"This file may be deleted.\n")
-            trial.flush()
-            name = f"{STRAY}{secrets.token_hex(6)}"
-            self._ask(lambda store: store.put(name, trial.name))
-        self._ask(lambda store: store.delete([name, *old]))
+        self._try_out(b"This file may be deleted.\n")
+        if old:
+            self._ask(lambda store: store.delete(old))
 
     def files(self) -> Iterator[StoredFile]:
         for entry in self._list() or []:
@@ -160,13 +157,33 @@ class RemoteTarget(Target):
 
     def explain(self, said: str) -> TklbamError | None:
         trouble = judge(said)
-        if not trouble.kind and _SFTP_FAILURE.search(said) and self._is_full():
+        if _UNCLEAR.search(said) and trouble.kind not in (FULL, REFUSED) and self._is_full():
             trouble = Trouble(FULL, "there is no space left")
         return explain(trouble, self._family.address) if trouble.kind in CLEAR else None
 
     def _is_full(self) -> bool:
+        """By what the server says is free, else by an attempt."""
         free = self.free_bytes()
-        return free is not None and free < LITTLE
+        if free is not None:
+            return free < LITTLE
+        try:
+            self._try_out(os.urandom(LITTLE))
+        except TklbamError as error:
+            return isinstance(error, SpaceError)
+        return False
+
+    def _try_out(self, content: bytes) -> None:
+        """Stores a file that nobody needs and deletes it."""
+        with tempfile.NamedTemporaryFile(prefix="tklbam-remote-") as trial:
+            trial.write(content)
+            trial.flush()
+            name = f"{STRAY}{secrets.token_hex(6)}"
+            try:
+                self._ask(lambda store: store.put(name, trial.name))
+            finally:
+                # What became of it is told by the attempt itself.
+                with contextlib.suppress(Trouble):
+                    self._connection.ask(lambda store: store.delete([name, f"{STRAY}{name}"]))
 
     def free_bytes(self) -> int | None:
         try:
