@@ -20,6 +20,8 @@ from tklbam_core.api import EngineAddress, SpaceError, TargetError, TklbamError
 from tklbam_core.testing.storage import NAMES
 from tklbam_storage_remote.bridge.faults import Fault
 from tklbam_storage_remote.client import BridgeStore
+from tklbam_storage_remote.duplicity import interpreter
+from tklbam_storage_remote.kinds.base import written
 
 pytestmark = pytest.mark.root
 
@@ -102,6 +104,21 @@ def test_a_certificate_that_nobody_vouches_for(kind: str, place_of: Make, certif
         error = failure(dataclasses.replace(place, options=options))
         assert "ertificate" in error.what
         assert "ca-file" in error.remedy
+
+
+def test_duplicity_s_own_connection_to_a_mail_server_is_verified(place_of: Make, certificates: Certificates) -> None:
+    place = place_of("imaps")
+    words = [interpreter(), "-c", "import imaplib, os; imaplib.IMAP4_SSL(os.environ['IMAP_SERVER'], 993).shutdown()"]
+
+    def connect(authority: Path, **more: str) -> subprocess.CompletedProcess[str]:
+        address = opened(place, **{"ca-file": str(authority)}).engine()
+        with written(address) as environment:
+            together = {**os.environ, **environment, **more}
+            return subprocess.run(words, env=together, capture_output=True, text=True, check=False)
+
+    assert connect(certificates.authority).returncode == 0
+    assert "CERTIFICATE_VERIFY_FAILED" in connect(certificates.other_authority).stderr
+    assert "gaierror" in connect(certificates.authority, PYTHONPATH="").stderr, "no way round what makes it safe"
 
 
 def test_an_rsync_module_that_is_not_there_or_takes_nothing(rsync: Server, place_of: Make) -> None:
