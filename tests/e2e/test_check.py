@@ -227,9 +227,6 @@ def test_targets_that_cannot_be_used_are_errors_and_one_of_several_leaves_the_ot
     done = made.tklbam("check", "--address", gone, "--address", good, status=3)
     assert "does not exist" in done.err
     assert "4 sessions in 2 chains" in done.out
-    assert made.json("check", "--address", gone, "--address", good, status=3)["targets"][0]["error"]
-    conf(made, f"address {gone}")
-    assert "NOT WELL" in made.tklbam("status", status=0).out or "none yet" in made.tklbam("status").out
     conf(made)
     assert_clear(made.tklbam("check", "--quiet", status=2), "no target is named", "--address URL")
 
@@ -276,7 +273,6 @@ def test_an_upload_as_it_is_can_be_tested(made: Machine, tmp_path: Path) -> None
 
 def test_the_plan_of_a_restore_names_the_session(made: Machine) -> None:
     times = [session["time"] for session in made.json("list")[0]["sessions"]]
-    assert made.json("restore", "--simulate")["session"] == times[-1]
     assert made.json("restore", "--simulate", "--time", times[1])["session"] == times[1]
     said = made.tklbam("restore", "--simulate", "--time", times[2]).err
     assert re.search(r"^  session    of \w{3} \d{4}-\d\d-\d\d \d\d:\d\d, \d+ \w+ ago$", said, re.MULTILINE)
