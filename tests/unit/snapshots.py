@@ -52,3 +52,13 @@ def _describe(path: bytes, status: os.stat_result, times: bool) -> tuple[object,
         content,
         tuple(sorted(attributes.items())),
     )
+
+
+def differences(
+    before: dict[bytes, tuple[object, ...]], after: dict[bytes, tuple[object, ...]]
+) -> dict[bytes, tuple[object, object]]:
+    return {
+        path: (before.get(path), after.get(path))
+        for path in before.keys() | after.keys()
+        if before.get(path) != after.get(path)
+    }

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import socket
 import stat
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.applying import Bench, in_full
+from tests.unit.killing import killed, points
 from tests.unit.small_disks import tmpfs
-from tests.unit.snapshots import snapshot
+from tests.unit.snapshots import differences, snapshot
 from tklbam_core.api.errors import FormatError, SpaceError, UnsafePathError
 from tklbam_core.api.process import run
 from tklbam_core.delta.model import Change
@@ -134,77 +133,6 @@ def test_a_rollback_can_be_run_again(bench: Bench) -> None:
     once = snapshot(bench.root)
     assert SavedFiles(bench.area, bench.root).restore().problems == []
     assert snapshot(bench.root) == once
-
-
-def differences(
-    before: dict[bytes, tuple[object, ...]], after: dict[bytes, tuple[object, ...]]
-) -> dict[bytes, tuple[object, object]]:
-    return {
-        path: (before.get(path), after.get(path))
-        for path in before.keys() | after.keys()
-        if before.get(path) != after.get(path)
-    }
-
-
-STEPS = (
-    "open",
-    "os.rename",
-    "os.remove",
-    "os.mkdir",
-    "os.rmdir",
-    "os.chmod",
-    "os.chown",
-    "os.link",
-    "os.symlink",
-    "os.utime",
-    "os.setxattr",
-    "os.removexattr",
-    "os.truncate",
-    "os.mknod",
-)
-
-
-def killed(work: Callable[[], object], step: int) -> bool:
-    """Runs `work` in a child that is killed (SIGKILL) at its n-th change of the file system; False: it came through."""
-    child = os.fork()
-    if child == 0:
-        seen = -1
-
-        def hook(event: str, arguments: tuple[object, ...]) -> None:
-            nonlocal seen
-            if event in STEPS:
-                seen += 1
-                if seen == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
-        status = 70
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0, f"failed by itself before step {step}"
-    return os.WIFSIGNALED(status)
-
-
-def points(work: Callable[[], object], reset: Callable[[], None], count: int) -> Iterator[int]:
-    """Steps at which to kill `work`: how many it has, then `count` of them at random."""
-    low, high = 0, 1
-    while True:
-        reset()
-        if not killed(work, high):
-            break
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        reset()
-        if killed(work, middle):
-            low = middle
-        else:
-            high = middle
-    yield from sorted(random.sample(range(high), min(count, high)))
 
 
 @pytest.fixture
