@@ -107,8 +107,8 @@ def allows(policy: str, action: str, key: str, prefix: str | None = None) -> boo
             continue
         if not any(fnmatch.fnmatchcase(f"arn:aws:s3:::{key}", each) for each in resources):
             continue
-        patterns = statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix")
-        if patterns is None or (prefix is not None and any(fnmatch.fnmatchcase(prefix, each) for each in patterns)):
+        patterns = statement.get("Condition", {}).get("StringLikeIfExists", {}).get("s3:prefix")
+        if patterns is None or prefix is None or any(fnmatch.fnmatchcase(prefix, each) for each in patterns):
             return True
     return False
 
@@ -143,8 +143,9 @@ def test_one_backups_credentials_open_no_other(make_backup: Callable[..., Any], 
     prefix = own.removeprefix("attic/")
     assert allows(policy, "s3:ListBucket", "attic", f"{prefix}/")
     assert allows(policy, "s3:ListBucket", "attic", prefix)
-    for outside in (foreign.removeprefix("attic/"), "", "tklbam/", f"{prefix}0", None):
+    for outside in (foreign.removeprefix("attic/"), "", "tklbam/", f"{prefix}0"):
         assert not allows(policy, "s3:ListBucket", "attic", outside), outside
+    assert allows(policy, "s3:ListBucket", "attic"), "HeadBucket, which duplicity begins with, names no prefix"
 
 
 def test_classic_clients_get_their_account_alone(make_backup: Callable[..., Any], asked: list[dict[str, str]]) -> None:

@@ -37,7 +37,9 @@ def _policy(storage: Storage, prefixes: Sequence[str], writes: bool) -> str:
                 "Effect": "Allow",
                 "Action": "s3:ListBucket",
                 "Resource": bucket,
-                "Condition": {"StringLike": {"s3:prefix": listed}},
+                # IfExists: to ask whether the bucket is there, as duplicity does, is this action without a prefix. So
+                # names in the whole bucket can be listed; content is out of reach.
+                "Condition": {"StringLikeIfExists": {"s3:prefix": listed}},
             },
             {"Effect": "Allow", "Action": actions, "Resource": [f"{bucket}/{prefix}*" for prefix in prefixes]},
         ],
