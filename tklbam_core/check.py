@@ -76,11 +76,12 @@ def check_target(target: Target, secret: str, engine: Engine, context: Context) 
 
 
 def _prove(target: Target, context: Context, report: CheckReport) -> None:
+    # Reading first: a target that is not there yet is not to be made by looking.
+    prove_target(target, context, write=False)
     try:
         with own_failure(target.address):
             prove_target(target, context, write=True)
     except TklbamError as error:
-        prove_target(target, context, write=False)
         report.writable = False
         report.problems.append(f"no backup could be stored: {error.what}")
     report.warnings += target.cautions()

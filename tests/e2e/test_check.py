@@ -231,6 +231,16 @@ def test_targets_that_cannot_be_used_are_errors_and_one_of_several_leaves_the_ot
     assert_clear(made.tklbam("check", "--quiet", status=2), "no target is named", "--address URL")
 
 
+def test_a_target_that_is_gone_is_not_made_by_looking_and_an_emptied_one_is_of_no_use(made: Machine) -> None:
+    place = target(made)
+    for file in place.iterdir():
+        file.unlink()
+    assert "the newest stored, is not there" in made.tklbam("check", "--quiet", status=1).err
+    place.rmdir()
+    assert_clear(made.tklbam("check", "--quiet", status=1), "does not exist")
+    assert not place.exists()
+
+
 def test_a_target_that_can_only_be_read_is_told(made: Machine, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "20m") as disk:
         shutil.copytree(target(made), disk / "target")

@@ -117,9 +117,8 @@ def _check(
 def status_of(report: CheckReport, test: RestoreTest | None) -> int:
     if report.failed is not None or (test is not None and test.outcome == "failed"):
         return 1
-    nothing_left = report.inventory is not None and report.inventory.damaged and not report.inventory.chains
-    if nothing_left:
-        return 1
+    if report.problems and report.inventory is not None and not report.inventory.chains:
+        return 1  # there were sessions, and none can be restored
     return 3 if report.problems or (test is not None and test.outcome != "complete") else 0
 
 
