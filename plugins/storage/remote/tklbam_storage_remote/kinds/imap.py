@@ -14,6 +14,7 @@ import email.mime.base
 import email.mime.multipart
 import imaplib
 import json
+import os
 import re
 import ssl
 from collections.abc import Iterable, Iterator
@@ -50,7 +51,7 @@ class Imap(Family):
             environment={
                 "IMAP_PASSWORD": password,
                 "IMAP_SERVER": NOWHERE,
-                "PYTHONPATH": "{files}",
+                "PYTHONPATH": os.pathsep.join(filter(None, ["{files}", os.environ.get("PYTHONPATH", "")])),
                 "TKLBAM_MAIL": json.dumps(hooks),
             },
             files={"sitecustomize.py": Path(__file__).with_name("mail_hooks.py").read_bytes()},
