@@ -14,7 +14,7 @@ from tklbam_core.testing.storage import NAMES, StorageContract
 
 pytestmark = pytest.mark.root
 
-DIFFERENT = ("sftp", "rsync", "ftp", "webdav", "imap", "swift", "rclone")
+DIFFERENT = ("sftp", "rsync", "ftp", "webdav", "imap", "swift")
 """Those whose requests differ most; the others get one test."""
 
 

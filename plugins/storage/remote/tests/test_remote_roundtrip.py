@@ -20,7 +20,7 @@ from tests.e2e.small import other_system
 pytestmark = pytest.mark.root
 
 KINDS = ("sftp-password", "rsync", "rsyncssh", "ftp", "ftpes", "webdav-digest", "webdavs", "imaps", "swift")
-LIGHTLY = ("scp", "lftpsftp", "rclone", "ftps", "imap")
+LIGHTLY = ("scp", "lftpsftp", "rclone")
 """These share all but the way in with one of the others, so one session and its content are enough."""
 LOOKS = 4
 """How often a process is looked at: it may have become another program since the first time."""
