@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import select
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -37,3 +41,27 @@ def tklbam(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[b
         return Ran(code if isinstance(code, int) else 1, out.decode(), err.decode())
 
     return run
+
+
+def at_terminal(arguments: Sequence[str], answers: Sequence[str]) -> tuple[int, str]:
+    """Runs `tklbam` on a terminal of its own, typing an answer at each prompt; returns its status and the screen."""
+    child, screen = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", "from tklbam_core.cli.main import main; main()", *arguments])
+    seen, deadline = "", time.monotonic() + 30
+    waiting = list(answers)
+    while time.monotonic() < deadline:
+        ready, _, _ = select.select([screen], [], [], 0.2)
+        if ready:
+            try:
+                got = os.read(screen, 4096)
+            except OSError:
+                break
+            if not got:
+                break
+            seen += got.decode()
+        elif waiting and seen.endswith(": "):
+            os.write(screen, waiting.pop(0).encode() + b"\n")
+            seen += "<typed>"
+    os.close(screen)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), seen

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import pty
 import re
-import select
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.unit.command_line import Tklbam, tklbam  # noqa: F401 - fixture
+from tests.unit.command_line import Tklbam, at_terminal, tklbam  # noqa: F401 - fixture
 from tests.unit.key_systems import HUB, profiles, registry, root  # noqa: F401 - fixtures
 from tests.unit.plugin_folder import Install, install  # noqa: F401 - fixture
 from tklbam_core.api.errors import KeyPacketError, UsageError, WrongPassphraseError
@@ -185,30 +180,6 @@ def test_broken_configuration_does_not_keep_anyone_from_saving_the_key(
 
 
 # --- at a terminal ---------------------------------------------------------------------------------------------------
-
-
-def at_terminal(arguments: Sequence[str], answers: Sequence[str]) -> tuple[int, str]:
-    """Runs `tklbam` on a terminal of its own, typing an answer at each prompt; returns its status and the screen."""
-    child, screen = pty.fork()
-    if child == 0:
-        os.execv(sys.executable, [sys.executable, "-c", "from tklbam_core.cli.main import main; main()", *arguments])
-    seen, deadline = "", time.monotonic() + 30
-    waiting = list(answers)
-    while time.monotonic() < deadline:
-        ready, _, _ = select.select([screen], [], [], 0.2)
-        if ready:
-            try:
-                got = os.read(screen, 4096)
-            except OSError:
-                break
-            if not got:
-                break
-            seen += got.decode()
-        elif waiting and seen.endswith(": "):
-            os.write(screen, waiting.pop(0).encode() + b"\n")
-            seen += "<typed>"
-    os.close(screen)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), seen
 
 
 def test_passphrase_is_asked_for_twice_at_a_terminal_and_never_shown(tklbam: Tklbam, registry: Registry) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub_api import API_KEY, PROFILE, SUBKEY, Api, archive, encoded, served
-from tests.unit.command_line import Ran, Tklbam, tklbam  # noqa: F401 - the fixture
-from tests.unit.test_cli_keys import at_terminal
+from tests.unit.command_line import Ran, Tklbam, at_terminal, tklbam  # noqa: F401 - the fixture
 from tklbam_core.api import Account, HubLocation
 from tklbam_core.keys import packet
 from tklbam_core.registry import HubBackup, Registry

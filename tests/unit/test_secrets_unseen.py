@@ -224,7 +224,7 @@ def test_errors_and_tracebacks_show_no_secret(system: System, tmp_path: Path, ho
     system.run("backup", "--json", status=3)
     assert "***" in system.run("check", status=3)
     assert system.run("list", "--address", good, "--json", status=0)
-    system.run("status", status=10)
+    system.run("status", status=0)
     logged = (system.root / "var/log/tklbam-backup").read_text()
     assert "***" in logged
     system.check_unseen()

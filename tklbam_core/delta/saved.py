@@ -275,9 +275,9 @@ def space_needed(changes: Iterable[Change], root: Path, device: int) -> int:
             needed += RECORD_SIZE
             try:
                 place = safe.at(change.path)
-            except (FileNotFoundError, NotADirectoryError):
+                status = place.lstat()
+            except OSError:  # nothing there to be saved; what is amiss with it, saving names
                 continue
-            status = place.lstat()
             if status is None or status.st_dev == device or change.kind in ("s", "a"):
                 continue
             if stat.S_ISDIR(status.st_mode):
