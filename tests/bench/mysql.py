@@ -105,7 +105,8 @@ def fill(server: MariaDB, megabytes: int) -> None:
 
 
 def timed(argv: list[str], output: Path | None = None, source: Path | None = None) -> tuple[float, str]:
-    """Seconds and standard output of a program."""
+    """Seconds and standard output of a program, which starts with nothing left to write for those before it."""
+    os.sync()
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stdout = stack.enter_context(open(output, "wb")) if output else subprocess.PIPE
