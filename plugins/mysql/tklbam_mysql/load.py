@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import threading
@@ -140,6 +141,8 @@ def _bulk(
 def _pipe_of(files: Sequence[Path], tell: Callable[[int], None]) -> Iterator[str]:
     """A name under which the content of all files can be read once, in order."""
     reading, writing = os.pipe()
+    with contextlib.suppress(OSError):  # a user with many pipes may not have a large one
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, BATCH)
     feeder = threading.Thread(target=_feed, args=(files, writing, tell), daemon=True)
     feeder.start()
     try:

@@ -24,7 +24,7 @@ from .snapshot import Hold, begin_snapshot, hold_commits
 from .split import Splitter
 
 BLOCK = 1 << 20
-PIPE_WAIT = 0.003
+PIPE_WAIT = 0.001
 """Seconds in which the dump program fills a part of the pipe, and never the whole."""
 FIRST_BYTES_WAIT = 15
 """Seconds to wait for the dump program's first rows, which show that it has its snapshot."""
@@ -143,7 +143,7 @@ class RowReader:
             at = splitter.at
             self._tell(len(block), at)
             started = self._count(at.split(".", 1)[0], started)
-            if len(block) < BLOCK // 2:
+            if len(block) < BLOCK // 8:
                 # The dump program writes a few kilobytes at a time, and to be woken for each costs both of us far more
                 # than to let some more of the pipe fill.
                 time.sleep(PIPE_WAIT)
