@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tklbam_core.engine.cache import Cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest, WriteRequest, WriteResult
@@ -138,3 +140,14 @@ class Lab:
 class _Existing(Lab):
     def __post_init__(self) -> None:
         """Everything is there already."""
+
+
+@pytest.fixture(scope="module")
+def two_sessions(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A full session and an increment of three volumes, to copy."""
+    lab = Lab(tmp_path_factory.mktemp("two"))
+    lab.put("srv/a", noise(500_000, 1))
+    lab.backup(full=True)
+    lab.put("srv/b", noise(2_500_000, 2))
+    lab.backup()
+    return lab

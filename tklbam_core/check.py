@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import BinaryIO
 
 from .api.errors import TklbamError
-from .api.models import EngineAddress, StoredFile
+from .api.models import StoredFile
 from .api.progress import ProgressEvent
 from .api.storage import Target
 from .context import Context
 from .copies import own_failure
 from .engine.interface import Engine, Inventory, Session
+from .engine.wrapped import WrappedTarget
 from .ready import prove_target
 from .target_records import CheckNote
 
@@ -54,9 +54,9 @@ class CheckReport:
             ok=self.ok,
             chains=len(stored.chains) if stored else 0,
             sessions=len(stored.sessions) if stored else 0,
-            size=sum(chain.size for chain in stored.chains) if stored else 0,
+            size=stored.chains_size if stored else 0,
             orphans=len(stored.orphans) if stored else 0,
-            orphan_size=sum(file.size for file in stored.orphans) if stored else 0,
+            orphan_size=stored.orphans_size if stored else 0,
             free=self.free,
             clock_skew=self.clock_skew,
             problems=tuple((failure + self.problems)[:MOST_PROBLEMS]),
@@ -121,45 +121,22 @@ def title(session: Session) -> str:
     return f"the {session.kind} session of {session.time:%Y-%m-%d %H:%M:%S} UTC"
 
 
-class Listed(Target):
-    """A target whose files are listed once, however often they are asked for; all else is the target's own."""
+class Listed(WrappedTarget):
+    """A target whose files are listed once, however often they are asked for, until one is written or deleted."""
 
     def __init__(self, target: Target) -> None:
-        self._target = target
+        super().__init__(target)
         self._files: tuple[StoredFile, ...] | None = None
-        self.address = target.address
-        self.keeps_everything = target.keeps_everything
 
     def files(self) -> Iterator[StoredFile]:
         if self._files is None:
-            self._files = tuple(self._target.files())
+            self._files = tuple(super().files())
         return iter(self._files)
-
-    def engine(self) -> EngineAddress:
-        return self._target.engine()
-
-    def check(self, *, write: bool) -> None:
-        self._target.check(write=write)
 
     def delete(self, names: Iterable[str]) -> None:
         self._files = None
-        self._target.delete(names)
-
-    def read(self, name: str) -> BinaryIO:
-        return self._target.read(name)
-
-    def read_from(self, name: str, offset: int) -> BinaryIO:
-        return self._target.read_from(name, offset)
-
-    def explain(self, said: str) -> TklbamError | None:
-        return self._target.explain(said)
+        super().delete(names)
 
     def write(self, name: str, content: BinaryIO) -> None:
         self._files = None
-        self._target.write(name, content)
-
-    def free_bytes(self) -> int | None:
-        return self._target.free_bytes()
-
-    def local_path(self) -> Path | None:
-        return self._target.local_path()
+        super().write(name, content)

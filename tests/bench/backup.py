@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from tests.bench.engine import make_tree
+from tests.bench.timing import timed
 
 BIN = Path(sys.executable).parent
 MAX_RATIO = 1.5
 ROUNDS = 3
-
-
-def timed(argv: list[str], **environment: str) -> float:
-    began = time.perf_counter()
-    subprocess.run(
-        argv,
-        env={**os.environ, **environment},
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    return time.perf_counter() - began
 
 
 def run() -> None:
@@ -74,7 +59,7 @@ def run() -> None:
                         str(root),
                         f"file://{base}/raw-{number}",
                     ],
-                    PASSPHRASE="a-benchmark-needs-no-secret-but-a-long-one",
+                    {"PASSPHRASE": "a-benchmark-needs-no-secret-but-a-long-one"},
                 )
             )
         ratios = sorted(a / b for a, b in zip(ours, raw, strict=True))

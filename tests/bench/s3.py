@@ -6,16 +6,14 @@ changed files against restic's, all to one server.
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
 from tests import swift
+from tests.bench.timing import timed
 
 BIN = Path(sys.executable).parent
 FILES, CHANGED, ROUNDS = 3_000, 20, 3
@@ -47,19 +45,6 @@ def change(paths: list[Path], number: int) -> None:
             file.write(f"\nchanged in round {number}\n")
 
 
-def timed(argv: list[str], environment: dict[str, str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(
-        argv,
-        env={**os.environ, **environment},
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    return time.perf_counter() - began
-
-
 def report(what: str, ours: list[float], others: list[float], name: str, allowed: float | None = None) -> bool:
     """Prints a line; False where the ratio is more than what is allowed."""
     ratio = median(a / b for a, b in zip(ours, others, strict=True))
@@ -81,7 +66,7 @@ def measure(base: Path, server: swift.Swift) -> bool:
     print(f"{FILES + LARGE:,} files, {size / 1e6:.0f} MB")
     (root / "etc/tklbam").mkdir(parents=True)
     (root / "etc/tklbam/overrides").write_text("/srv\n")
-    timed([tklbam, "init", "--solo", "--force-profile=empty", "--root", str(root)], {})
+    timed([tklbam, "init", "--solo", "--force-profile=empty", "--root", str(root)])
     # A bucket that is there, for duplicity makes none.
     timed([tklbam, "backup", "--address", f"s3://{BUCKET}/first", "--root", str(root)], environment)
     full: list[float] = []

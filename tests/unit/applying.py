@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from tests.unit.small_disks import tmpfs
 from tklbam_core.delta.apply import delete, fix_stats
 from tklbam_core.delta.carry import CarryReader, CarryWriter
 from tklbam_core.delta.escape import sort_key
@@ -158,3 +161,13 @@ class Bench:
             fix_stats(self.delta(), self.root, maps=self.maps, takes=self.takes, carry=carry),
             delete(self.delta(), self.root, takes=self.takes),
         ]
+
+
+@pytest.fixture(params=["same file system", "another"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """The root beside staging tree and rollback area, and on another file system: renames and links, and copies."""
+    if request.param == "same file system":
+        yield Bench(tmp_path)
+        return
+    with tmpfs(tmp_path / "root", "64m"):
+        yield Bench(tmp_path)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.applying import OLD_TIME, Bench
+from tests.unit.applying import OLD_TIME, Bench, bench  # noqa: F401 - fixture
 from tests.unit.small_disks import tmpfs
 from tklbam_core.api.errors import FormatError, SpaceError, UnsafePathError
 from tklbam_core.api.process import run
@@ -17,17 +16,9 @@ from tklbam_core.delta.metadata import IdMaps
 from tklbam_core.delta.model import Change
 from tklbam_core.delta.saved import SavedFiles
 
+# ruff: noqa: F811
+
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture(params=["same file system", "another"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """Both ways a file gets in place: by a rename out of the staging tree, and by a copy."""
-    if request.param == "same file system":
-        yield Bench(tmp_path)
-        return
-    with tmpfs(tmp_path / "root", "64m"):
-        yield Bench(tmp_path)
 
 
 def no_left_overs(root: Path) -> bool:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_support import SECRET, Lab, noise, tree_state
+from tests.engine_support import SECRET, Lab, noise, tree_state, two_sessions  # noqa: F401 - fixture
 from tklbam_core.api.errors import ArchiveError, LockedError
+
+# ruff: noqa: F811
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -22,17 +24,6 @@ HERE = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def two_sessions(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A full session and an increment of three volumes, to copy."""
-    lab = Lab(tmp_path_factory.mktemp("two"))
-    lab.put("srv/a", noise(500_000, 1))
-    lab.backup(full=True)
-    lab.put("srv/b", noise(2_500_000, 2))
-    lab.backup()
-    return lab
 
 
 def start_backup(lab: Lab, full: bool) -> subprocess.Popen[bytes]:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_support import SECRET, Lab, noise, tree_state
+from tests.engine_support import SECRET, Lab, noise, tree_state, two_sessions  # noqa: F401 - fixture
 from tests.unit.test_engine_interrupted import SHAPES, forget
 from tklbam_core.api import EngineAddress, EngineError
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_storage_local.target import LocalTarget
+
+# ruff: noqa: F811
 
 
 class KeepingTarget(LocalTarget):
@@ -29,17 +31,6 @@ class KeepingLab(Lab):
     @property
     def target(self) -> LocalTarget:
         return KeepingTarget(f"file://{self.store}", self.store)
-
-
-@pytest.fixture(scope="module")
-def two_sessions(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A full session and an increment of three volumes, to copy."""
-    lab = Lab(tmp_path_factory.mktemp("two"))
-    lab.put("srv/a", noise(500_000, 1))
-    lab.backup(full=True)
-    lab.put("srv/b", noise(2_500_000, 2))
-    lab.backup()
-    return lab
 
 
 def keeping_copy(lab: Lab, base: Path) -> Lab:

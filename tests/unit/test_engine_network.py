@@ -17,12 +17,13 @@ from tests.engine_support import SECRET, Lab, noise, tree_state
 from tests.http_target import HttpTarget, http_target
 from tests.unit.small_disks import tmpfs
 from tklbam_core.api import ArchiveError, ProgressEvent, Target, TargetError, UsageError
-from tklbam_core.engine import cache, fetching, restore_cache
+from tklbam_core.engine import cache, decrypt, restore_cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest
 from tklbam_core.engine.manifest import Manifest, parse_manifest
-from tklbam_core.engine.patience import Patience, PatientTarget
+from tklbam_core.engine.patience import Patience, PatientTarget, patient
 from tklbam_core.engine.restore_cache import RestoreCache
+from tklbam_core.engine.wrapped import WrappedTarget
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -178,7 +179,7 @@ def test_kept_files_that_no_hash_vouches_for_and_that_don_t_decrypt_are_fetched_
         found = parse_manifest(text)
         return found and Manifest(dict.fromkeys(found.volumes, ""), found.spans)
 
-    monkeypatch.setattr(fetching, "parse_manifest", without_hashes)
+    monkeypatch.setattr(decrypt, "parse_manifest", without_hashes)
     monkeypatch.setattr(cache, "parse_manifest", without_hashes)
     assert away.whole()
     volume = next(path for path in away.kept_files() if "vol2.difftar" in path.name)
@@ -305,3 +306,11 @@ def test_a_target_that_can_t_seek_goes_on_all_the_same(away: Away) -> None:
     name = next(path.name for path in away.target.directory.iterdir() if "vol1" in path.name)
     with Target.read_from(away.target, name, 1000) as stream:
         assert stream.read() == (away.target.directory / name).read_bytes()[1000:]
+
+
+def test_patience_is_not_multiplied_by_what_stands_around_a_patient_target(away: Away) -> None:
+    once = PatientTarget(away.target, away.patience)
+    around = WrappedTarget(once)
+    assert patient(once, away.patience) is once
+    assert patient(around, away.patience) is around
+    assert isinstance(patient(WrappedTarget(away.target), away.patience), PatientTarget)

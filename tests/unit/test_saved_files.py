@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.applying import Bench, in_full
+from tests.unit.applying import Bench, bench, in_full  # noqa: F401 - fixture
 from tests.unit.killing import killed, points
 from tests.unit.small_disks import tmpfs
 from tests.unit.snapshots import differences, snapshot
@@ -20,17 +20,9 @@ from tklbam_core.api.process import run
 from tklbam_core.delta.model import Change
 from tklbam_core.delta.saved import SavedFiles, space_needed
 
+# ruff: noqa: F811
+
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture(params=["same file system", "another"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """The area beside the root, and on another file system: saved by hard links, and by copies."""
-    if request.param == "same file system":
-        yield Bench(tmp_path)
-        return
-    with tmpfs(tmp_path / "root", "64m"):
-        yield Bench(tmp_path)
 
 
 def fill(bench: Bench) -> None:

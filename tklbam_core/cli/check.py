@@ -145,13 +145,12 @@ def show_all(run: Run, report: CheckReport, test: RestoreTest | None) -> None:
     output.result(click.style(report.address, bold=True))
     output.result(f"  target     {_reached(report)}")
     output.result(f"  sessions   {_sessions(report)}")
-    size = sum(chain.size for chain in inventory.chains)
     cost = cost_at(report.address, inventory.size, run.config.price)
-    parts = [human_size(size), str(cost or ""), _free(report.free)]
+    parts = [human_size(inventory.chains_size), str(cost or ""), _free(report.free)]
     output.result(f"  size       {'; '.join(part for part in parts if part)}")
     if inventory.orphans:
         names = ", ".join(file.name for file in inventory.orphans[:2]) + (", …" if len(inventory.orphans) > 2 else "")
-        amount = human_size(sum(file.size for file in inventory.orphans))
+        amount = human_size(inventory.orphans_size)
         output.result(f"  orphans    {count(len(inventory.orphans), 'file')} ({amount}) of no session: {names}")
     if test is not None:
         for label, text in zip(("restore", ""), tested(test), strict=False):

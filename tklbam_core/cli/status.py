@@ -214,9 +214,7 @@ def as_json(status: Status) -> dict[str, Any]:
                 "size": target.size,
                 "free": target.free,
                 "measured": time(target.measured),
-                "cost": {"amount": float(target.cost.amount), "currency": target.cost.currency}
-                if target.cost
-                else None,
+                "cost": target.cost.to_json() if target.cost else None,
                 "check": to_plain(target.check),
                 "restore_test": to_plain(target.restore_test),
             }

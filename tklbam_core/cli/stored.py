@@ -100,13 +100,13 @@ def summary(listing: Listing, inventory: Inventory) -> Iterator[str]:
     parts = ["no session"]
     if sessions:
         chains = count(len(inventory.chains), "chain")
-        size = human_size(sum(chain.size for chain in inventory.chains))
+        size = human_size(inventory.chains_size)
         parts = [f"{count(len(sessions), 'session')} in {chains}: {size}"]
     parts += [str(listing.cost)] if listing.cost is not None else []
     parts += [f"{human_size(listing.free)} free"] if listing.free is not None else []
     yield "  " + "; ".join(parts)
     if inventory.orphans:
-        amount = human_size(sum(file.size for file in inventory.orphans))
+        amount = human_size(inventory.orphans_size)
         yield f"  {count(len(inventory.orphans), 'file')} ({amount}) of no session; `tklbam check` names some"
 
 
@@ -120,7 +120,7 @@ def as_json(listing: Listing) -> dict[str, Any]:
         "size": inventory.size if inventory else 0,
         "orphans": {
             "files": len(inventory.orphans) if inventory else 0,
-            "size": sum(file.size for file in inventory.orphans) if inventory else 0,
+            "size": inventory.orphans_size if inventory else 0,
         },
         "free": listing.free,
         "cost": listing.cost.to_json() if listing.cost else None,

@@ -12,6 +12,7 @@ from typing import IO, BinaryIO
 
 from ..api.errors import CommandError
 from ..api.process import start
+from .manifest import Manifest, parse_manifest
 from .workspace import Workspace
 
 LIMIT = 64 << 20
@@ -35,6 +36,17 @@ def read_file(name: str, content: BinaryIO, secret: str, workspace: Workspace) -
     if not name.endswith(".gpg"):
         return content.read(LIMIT)
     return _gpg(content.read(LIMIT), secret, workspace)
+
+
+def read_manifest(
+    name: str, content: BinaryIO, secret: str, workspace: Workspace
+) -> tuple[Manifest, bytes] | Unreadable:
+    """A manifest and its plain text; one that is not whole is DAMAGED."""
+    text = read_file(name, content, secret, workspace)
+    if isinstance(text, Unreadable):
+        return text
+    manifest = parse_manifest(text)
+    return Unreadable.DAMAGED if manifest is None else (manifest, text)
 
 
 def _gpg(data: bytes, secret: str, workspace: Workspace) -> bytes | Unreadable:

@@ -11,10 +11,10 @@ from ..api.storage import Target
 from . import fetching, upkeep
 from .archive import FileSet, SessionKey, as_chain, group
 from .cache import Cache
-from .decrypt import Unreadable, read_file
+from .decrypt import Unreadable, read_manifest
 from .interface import Chain, Engine, FetchRequest, Inventory, Session, Verification, WriteRequest, WriteResult
 from .inventory import take_inventory
-from .manifest import Manifest, parse_manifest
+from .manifest import Manifest
 from .patience import Patience, patient
 from .program import Program, find_program
 from .restore_cache import RestoreCache
@@ -119,14 +119,11 @@ class DuplicityEngine(Engine):
     def _read_manifest(self, target: Target, found: FileSet, secret: str, problems: list[str]) -> Manifest | None:
         assert found.manifest is not None
         with workspace(self._temp) as place, target.read(found.manifest.name) as content:
-            text = read_file(found.manifest.name, content, secret, place)
-        if isinstance(text, bytes):
-            manifest = parse_manifest(text)
-            if manifest is not None:
-                return manifest
-            text = Unreadable.DAMAGED
-        problems.append(f"{found.manifest.name} can't be read: {text.value}")
-        return None
+            read = read_manifest(found.manifest.name, content, secret, place)
+        if isinstance(read, Unreadable):
+            problems.append(f"{found.manifest.name} can't be read: {read.value}")
+            return None
+        return read[0]
 
     def fetch(self, target: Target, request: FetchRequest) -> None:
         """Restores into `destination`, which is made (0700) where it does not exist and must be empty.

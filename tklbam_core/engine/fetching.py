@@ -17,9 +17,9 @@ from ..api.storage import Target
 from . import failures
 from .archive import FileSet, link
 from .cache import Cache
-from .decrypt import Unreadable, read_file
+from .decrypt import Unreadable, read_manifest
 from .interface import FetchRequest
-from .manifest import Manifest, parse_manifest
+from .manifest import Manifest
 from .patience import Patience
 from .program import CommandLine, Program, launcher
 from .restore_cache import CacheFullError, RestoreCache, Stage, Wanted
@@ -171,11 +171,10 @@ class Fetching:
         # What is kept here may have been damaged here: then it is fetched again.
         for _ in range(2 if stage is not None else 1):
             with self._open(file, stage) as content:
-                text = read_file(file.name, content, self.request.secret, place)
-            manifest = parse_manifest(text) if isinstance(text, bytes) else None
-            if isinstance(text, bytes) and manifest is not None:
-                return manifest, text
-            why = text if isinstance(text, Unreadable) else Unreadable.DAMAGED
+                read = read_manifest(file.name, content, self.request.secret, place)
+            if not isinstance(read, Unreadable):
+                return read
+            why = read
             if stage is not None:
                 stage.drop(Wanted(file))
         raise failures.unreadable(self.target, file.name, why)

@@ -117,10 +117,18 @@ class Inventory:
         return [session for chain in self.chains for session in chain.sessions]
 
     @property
+    def chains_size(self) -> int:
+        """Bytes of what can be restored."""
+        return sum(chain.size for chain in self.chains)
+
+    @property
+    def orphans_size(self) -> int:
+        return sum(file.size for file in self.orphans)
+
+    @property
     def size(self) -> int:
         """Bytes of all files there."""
-        sessions = [*self.sessions, *(each.session for each in self.damaged)]
-        return sum(session.size for session in sessions) + sum(file.size for file in self.orphans)
+        return self.chains_size + sum(each.session.size for each in self.damaged) + self.orphans_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,15 +7,14 @@ import contextlib
 import io
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ..api.errors import TargetError, TklbamError
 from ..api.models import EngineAddress, StoredFile
 from ..api.storage import Target
+from .wrapped import WrappedTarget
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -64,13 +63,11 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, ConnectionError | TimeoutError | EOFError)
 
 
-class PatientTarget(Target):
+class PatientTarget(WrappedTarget):
     """A target behind a network, with patience."""
 
     def __init__(self, target: Target, patience: Patience) -> None:
-        self.target = target
-        self.address = target.address
-        self.keeps_everything = target.keeps_everything
+        super().__init__(target)
         self._patience = patience
         self._sizes: dict[str, int] = {}
 
@@ -78,8 +75,8 @@ class PatientTarget(Target):
         return self._patience.retry(self.target.engine)
 
     def check(self, *, write: bool) -> None:
-        self._patience.retry(lambda: self.target.check(write=write))
-        self.keeps_everything = self.target.keeps_everything  # which a check may have found out
+        check = super().check
+        self._patience.retry(lambda: check(write=write))
 
     def files(self) -> Iterator[StoredFile]:
         found = self._patience.retry(lambda: list(self.target.files()))
@@ -109,25 +106,13 @@ class PatientTarget(Target):
 
         (self._patience if begin is not None else Patience(retries=0)).retry(once)
 
-    def free_bytes(self) -> int | None:
-        return self.target.free_bytes()
-
-    def clock(self) -> datetime | None:
-        return self.target.clock()
-
-    def local_path(self) -> Path | None:
-        return None
-
-    def cautions(self) -> Sequence[str]:
-        return self.target.cautions()
-
-    def explain(self, said: str) -> TklbamError | None:
-        return self.target.explain(said)
-
 
 def patient(target: Target, patience: Patience) -> Target:
     """The target, with patience where it lies behind a network."""
-    if target.local_path() is not None or isinstance(target, PatientTarget):
+    inner = target
+    while isinstance(inner, WrappedTarget) and not isinstance(inner, PatientTarget):
+        inner = inner.target
+    if target.local_path() is not None or isinstance(inner, PatientTarget):
         return target
     return PatientTarget(target, patience)
 

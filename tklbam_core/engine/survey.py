@@ -9,8 +9,8 @@ from ..api.models import StoredFile
 from ..api.storage import Target
 from .archive import FileSet, SessionKey, group, link
 from .cache import Cache
-from .decrypt import Unreadable, read_file
-from .manifest import Manifest, parse_manifest
+from .decrypt import Unreadable, read_manifest
+from .manifest import Manifest
 from .workspace import Workspace
 
 
@@ -110,16 +110,13 @@ def read_manifests(target: Target, found: Survey, cache: Cache, secret: str, pla
         if not recent or each.manifest is None or manifests[key] is not None or not each.manifest.size:
             continue
         with target.read(each.manifest.name) as content:
-            text = read_file(each.manifest.name, content, secret, place)
-        if text is Unreadable.WRONG_SECRET:
+            read = read_manifest(each.manifest.name, content, secret, place)
+        if read is Unreadable.WRONG_SECRET:
             said.append(f"{each.manifest.name} is encrypted with another secret")
-            continue
-        manifest = parse_manifest(text) if isinstance(text, bytes) else None
-        if manifest is None:
+        elif isinstance(read, Unreadable):
             truncated.add(key)
         else:
-            assert isinstance(text, bytes)
-            manifests[key] = manifest
+            manifests[key], text = read
             cache.put_manifest(each.manifest, text)
     judged = judge(found.sets, manifests, sizes)
     found.complete, found.leftovers, found.damaged = judged.complete, judged.leftovers, judged.damaged

@@ -18,28 +18,21 @@ def init(name: str, address: str, email: str, label: str) -> None:
     The password is asked for, or read as one line from standard input. What is there already is left as it is.
     """
     django_setup.open_database()
-    from django.core.exceptions import ValidationError
     from django.db import transaction
 
     from tklbam_hub.accounts import keys, service
     from tklbam_hub.accounts.models import Account
     from tklbam_hub.audit.log import OPERATOR
     from tklbam_hub.storage.models import Storage
-    from tklbam_hub.storage.places import BadAddress
     from tklbam_hub.storage.service import add
 
-    try:
-        with transaction.atomic():
-            account = Account.objects.filter(username=name).first()
-            if account is None:
-                account = Account(username=name, email=email, is_staff=True, is_superuser=True)
-                service.create(account, lookup.secret_line("Password", confirm=True), OPERATOR)
-            if not Storage.objects.filter(account=None, is_default=True).exists():
-                add(Storage(name="backups", address=address, is_default=True), OPERATOR)
-            _, text = keys.create(account, label, OPERATOR)
-    except ValidationError as error:
-        raise click.ClickException(" ".join(error.messages)) from None
-    except BadAddress as error:
-        raise click.ClickException(str(error)) from None
+    with lookup.judged(), transaction.atomic():
+        account = Account.objects.filter(username=name).first()
+        if account is None:
+            account = Account(username=name, email=email, is_staff=True, is_superuser=True)
+            service.create(account, lookup.secret_line("Password", confirm=True), OPERATOR)
+        if not Storage.objects.filter(account=None, is_default=True).exists():
+            add(Storage(name="backups", address=address, is_default=True), OPERATOR)
+        _, text = keys.create(account, label, OPERATOR)
     click.echo("The API key, shown this once:", err=True)
     click.echo(text)

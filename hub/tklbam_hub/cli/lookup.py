@@ -1,8 +1,10 @@
-"""Finding what a command's arguments name, and asking for secrets."""
+"""Finding what a command's arguments name, asking for secrets, and telling what was refused."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -48,6 +50,21 @@ def storage(name: str, owner: str | None) -> Storage:
     if found is None:
         raise click.ClickException(f"no storage {name}: `tklbam-hub storage list` shows them")
     return found
+
+
+@contextlib.contextmanager
+def judged() -> Iterator[None]:
+    """Tells in a line what the models and the addresses of storage refuse."""
+    from django.core.exceptions import ValidationError
+
+    from tklbam_hub.storage.places import BadAddress
+
+    try:
+        yield
+    except BadAddress as error:
+        raise click.ClickException(str(error)) from None
+    except ValidationError as error:
+        raise click.ClickException(" ".join(error.messages)) from None
 
 
 def secret_line(prompt: str, *, confirm: bool = False) -> str:

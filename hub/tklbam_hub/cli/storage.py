@@ -42,12 +42,10 @@ def add(
 ) -> None:
     """Add a place NAME at ADDRESS: file:///srv/backups, sftp://host/backups, s3://bucket/prefix."""
     django_setup.open_database()
-    from django.core.exceptions import ValidationError
 
     from tklbam_hub.audit.log import OPERATOR
     from tklbam_hub.storage import service
     from tklbam_hub.storage.models import Storage
-    from tklbam_hub.storage.places import BadAddress
 
     owner = lookup.account(account) if account else None
     if Storage.objects.filter(name=name, account=owner).exists():
@@ -62,12 +60,8 @@ def add(
         may_delete=not no_delete,
         **rest,
     )
-    try:
+    with lookup.judged():
         service.add(made, OPERATOR)
-    except BadAddress as error:
-        raise click.ClickException(str(error)) from None
-    except ValidationError as error:
-        raise click.ClickException(" ".join(error.messages)) from None
     click.echo(f"storage {name}")
 
 
@@ -90,7 +84,6 @@ def add(
 def set_(name: str, account: str | None, **said: Any) -> None:
     """Change the place NAME. Its address stays, for backups have theirs below it: add another place instead."""
     django_setup.open_database()
-    from django.core.exceptions import ValidationError
 
     from tklbam_hub.audit.log import OPERATOR
     from tklbam_hub.storage import service
@@ -99,10 +92,8 @@ def set_(name: str, account: str | None, **said: Any) -> None:
     found = lookup.storage(name, account)
     if "access_key" in changes:
         changes["secret_key"] = lookup.secret_line("Secret key") if changes["access_key"] else ""
-    try:
+    with lookup.judged():
         service.change(found, changes, OPERATOR)
-    except ValidationError as error:
-        raise click.ClickException(" ".join(error.messages)) from None
     click.echo(f"storage {name} changed")
 
 

@@ -22,7 +22,6 @@ def user() -> None:
 def add(name: str, email: str, admin: bool, no_password: bool, max_backups: int | None, max_gb: float | None) -> None:
     """Make an account NAME. The password is asked for, or read as one line from standard input."""
     django_setup.open_database()
-    from django.core.exceptions import ValidationError
 
     from tklbam_hub.accounts import service
     from tklbam_hub.accounts.models import Account
@@ -36,10 +35,8 @@ def add(name: str, email: str, admin: bool, no_password: bool, max_backups: int 
         max_backups=max_backups,
         max_bytes=None if max_gb is None else int(max_gb * 10**9),
     )
-    try:
+    with lookup.judged():
         service.create(account, None if no_password else lookup.secret_line("Password", confirm=True), OPERATOR)
-    except ValidationError as error:
-        raise click.ClickException(" ".join(error.messages)) from None
     click.echo(f"account {name}")
 
 
@@ -69,16 +66,13 @@ def list_() -> None:
 def password(name: str) -> None:
     """Set the password of NAME: asked for, or read as one line from standard input."""
     django_setup.open_database()
-    from django.core.exceptions import ValidationError
 
     from tklbam_hub.accounts import service
     from tklbam_hub.audit.log import OPERATOR
 
     account = lookup.account(name)
-    try:
+    with lookup.judged():
         service.set_password(account, lookup.secret_line("Password", confirm=True), OPERATOR)
-    except ValidationError as error:
-        raise click.ClickException(" ".join(error.messages)) from None
 
 
 @user.command("remove")
@@ -109,7 +103,6 @@ def remove(name: str, yes: bool) -> None:
 def set_(name: str, **changes: object) -> None:
     """Change the account NAME."""
     django_setup.open_database()
-    from django.core.exceptions import ValidationError
     from django.db import transaction
 
     from tklbam_hub.audit.log import OPERATOR, record
@@ -127,10 +120,8 @@ def set_(name: str, **changes: object) -> None:
         else:
             setattr(account, fields.get(option, option), value)
     account.is_superuser = account.is_staff
-    try:
+    with lookup.judged():
         account.full_clean(exclude=["password"])
-    except ValidationError as error:
-        raise click.ClickException(" ".join(error.messages)) from None
     with transaction.atomic():
         account.save()
         told = ", ".join(f"{option}={value}" for option, value in said.items())
