@@ -26,6 +26,9 @@ class Target(abc.ABC):
     keeps_everything: bool = False
     """True where this machine's credentials can add sessions and not delete any: nothing is pruned or cleaned there."""
 
+    parallel_writes: int = 1
+    """How many calls of `write` may be under way at once, each in a thread of its own."""
+
     @abc.abstractmethod
     def engine(self) -> EngineAddress:
         """How duplicity reaches this target."""

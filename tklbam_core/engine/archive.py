@@ -18,6 +18,7 @@ from .interface import Chain, Kind, Session
 Role = Literal["volume", "manifest", "signatures", "statistics"]
 
 _TIME = r"\d{8}T\d{6}Z"
+_FORMAT = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(
     rf"duplicity-(?P<word>full|inc|new)(?P<signatures>-signatures)?\.(?:(?P<start>{_TIME})\.to\.)?(?P<end>{_TIME})"
     r"\.(?:vol(?P<volume>[1-9]\d*)\.difftar|(?P<manifest>manifest)|(?P<sigtar>sigtar)|(?P<jsonstat>jsonstat))"
@@ -49,7 +50,7 @@ class ArchiveName:
 
 def parse_time(text: str) -> datetime:
     """`20261125T030000Z` → an aware datetime. Raises ValueError."""
-    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)
 
 
 def parse_name(name: str) -> ArchiveName | None:
@@ -74,6 +75,15 @@ def parse_name(name: str) -> ArchiveName | None:
     except ValueError:
         return None
     return ArchiveName(key, role, int(match["volume"]) if match["volume"] else None, match["part"] is not None)
+
+
+def file_name(key: SessionKey, role: Literal["volume", "manifest", "signatures"], volume: int = 0) -> str:
+    """The name of an encrypted file of a session on the target; `parse_name` reads it."""
+    times = f"{key.end:{_FORMAT}}" if key.start is None else f"{key.start:{_FORMAT}}.to.{key.end:{_FORMAT}}"
+    if role == "signatures":
+        return f"duplicity-{'full' if key.start is None else 'new'}-signatures.{times}.sigtar.gpg"
+    what = f"vol{volume}.difftar" if role == "volume" else "manifest"
+    return f"duplicity-{'full' if key.start is None else 'inc'}.{times}.{what}.gpg"
 
 
 @dataclass(slots=True)

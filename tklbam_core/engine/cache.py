@@ -17,10 +17,11 @@ from pathlib import Path
 from ..api.errors import LockedError
 from ..api.files import atomic_write
 from ..api.models import StoredFile
-from .archive import FileSet, SessionKey, parse_name
+from .archive import FileSet, SessionKey, file_name, parse_name
 from .manifest import Manifest, parse_manifest
 
 LOCK = "lockfile"
+_PART = ".part"
 VOID = 0
 """Noted as the size of a manifest whose session was never good."""
 
@@ -48,11 +49,46 @@ class Cache:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise LockedError(
-                f"another run is using the same target and the cache {self.directory}", "Wait until it has ended."
-            ) from error
+            raise self._in_use() from error
         finally:
             os.close(descriptor)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds duplicity's lock for the block. Raises LockedError where another run has it."""
+        descriptor = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise self._in_use() from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _in_use(self) -> LockedError:
+        return LockedError(
+            f"another run is using the same target and the cache {self.directory}", "Wait until it has ended."
+        )
+
+    @contextlib.contextmanager
+    def unfinished_file(self, name: str) -> Iterator[Path]:
+        """An empty file for what will be the cached form of the target's file `name`, under a name that says that it
+        is not finished. It is removed at the end of the block unless `finish_file` was called."""
+        path = self.directory / _unfinished(_local_name(name))
+        path.touch(mode=0o600)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def finish_file(self, path: Path) -> None:
+        """Gives a file of `unfinished_file` its name."""
+        path.rename(path.with_name(path.name.replace(_PART, "")))
+
+    def signatures_path(self, key: SessionKey) -> Path:
+        """Where the signatures of a session are, if they are here."""
+        return self.directory / _local_name(file_name(key, "signatures"))
 
     def _names(self) -> list[str]:
         try:
@@ -84,7 +120,7 @@ class Cache:
 
     def put_manifest(self, file: StoredFile, text: bytes) -> None:
         """Keeps a manifest fetched from the target under the name duplicity looks for."""
-        with atomic_write(self.directory / _local_name(file)) as out:
+        with atomic_write(self.directory / _local_name(file.name)) as out:
             out.write(text)
 
     def keep_only(self, sets: Iterable[FileSet]) -> list[str]:
@@ -133,7 +169,7 @@ class Cache:
         names = set(self._names())
         return all(
             found.signatures is not None
-            and _local_name(found.signatures) in names
+            and _local_name(found.signatures.name) in names
             and self.manifest(found.key) is not None
             for found in sets
         )
@@ -144,7 +180,7 @@ class Cache:
         that duplicity does not try to fetch and decrypt what may be half a file."""
         made = []
         for file in (file for found in sets for file in (found.manifest, found.signatures) if file is not None):
-            place = self.directory / _local_name(file)
+            place = self.directory / _local_name(file.name)
             if not place.exists():
                 place.write_bytes(b"")
                 made.append(place)
@@ -159,19 +195,24 @@ class Cache:
         the signatures, which a restore needs by name only, so that they are not downloaded. Of the `others`, which
         are not whole, nothing is needed."""
         for file in (file for each in others for file in (each.manifest, each.signatures) if file is not None):
-            (self.directory / _local_name(file)).write_bytes(b"")
+            (self.directory / _local_name(file.name)).write_bytes(b"")
         for found in sets:
             text = known.manifest_text(found.key)
             if text is not None:
                 (self.directory / text[0]).write_bytes(text[1])
             if found.signatures is not None:
-                (self.directory / _local_name(found.signatures)).write_bytes(b"")
+                (self.directory / _local_name(found.signatures.name)).write_bytes(b"")
 
 
-def _local_name(file: StoredFile) -> str:
+def _local_name(name: str) -> str:
     """The name that a manifest or signature file of the target has in duplicity's cache."""
-    stem = file.name.removesuffix(".gpg").removesuffix(".gz")
+    stem = name.removesuffix(".gpg").removesuffix(".gz")
     return f"{stem}.gz" if stem.endswith(".sigtar") else stem
+
+
+def _unfinished(name: str) -> str:
+    stem = name.removesuffix(".gz")
+    return f"{stem}{_PART}{name[len(stem) :]}"
 
 
 def _is_plain(name: str) -> bool:

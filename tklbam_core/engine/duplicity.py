@@ -93,9 +93,10 @@ class DuplicityEngine(Engine):
             request=request,
             cache=self._cache(target),
             temp=self._temp,
-            program=self.program,
+            program=lambda: self.program,
             patience=self._patience,
             redactor=self._redactor,
+            alone=self._given_program is not None,
         )
         return writing.write()
 

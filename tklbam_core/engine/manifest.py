@@ -12,6 +12,7 @@ Index = tuple[bytes, ...]
 _VOLUME = re.compile(rb"^Volume (\d+):\n((?:    .*\n?)*)", re.MULTILINE)
 _HASH = re.compile(rb"^    Hash SHA1 ([0-9a-f]{40})$", re.MULTILINE)
 _SPAN = re.compile(rb"^    (Starting|Ending)Path +(\S+)", re.MULTILINE)
+_SPECIAL = re.compile(rb"[\s\\\"']")
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
@@ -61,6 +62,22 @@ def parse_manifest(text: bytes) -> Manifest | None:
     if not volumes or sorted(volumes) != list(range(1, last + 1)):
         return None
     return Manifest(dict(sorted(volumes.items())), spans)
+
+
+def format_volume(number: int, first: bytes, last: bytes, sha1: str) -> bytes:
+    """The entry of a volume that holds the paths `first` to `last`, relative to the source (b"": the source itself)."""
+    return b"Volume %d:\n    StartingPath   %b  \n    EndingPath     %b  \n    Hash SHA1 %b\n" % (
+        number,
+        _quoted(first),
+        _quoted(last),
+        sha1.encode(),
+    )
+
+
+def _quoted(path: bytes) -> bytes:
+    if not _SPECIAL.search(path):
+        return path or b"."
+    return b'"' + _SPECIAL.sub(lambda match: b"\\x%02x" % match[0][0], path) + b'"'
 
 
 def _index(word: bytes) -> Index:

@@ -19,6 +19,7 @@ class WrappedTarget(Target):
         self.target = target
         self.address = target.address
         self.keeps_everything = target.keeps_everything
+        self.parallel_writes = target.parallel_writes
 
     def engine(self) -> EngineAddress:
         return self.target.engine()

@@ -1,43 +1,50 @@
-"""Storing one session: an increment where one is possible, judged by a fresh listing when it is done."""
+"""Storing one session: an increment where one is possible, judged by a fresh listing when it is done.
+
+Two can write it: `native`, which is fast, and the installed duplicity, where that can't work or where the signatures an
+increment needs are not in the cache.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..api.errors import EngineError, TklbamError
+from ..api.errors import EngineError, SpaceError, TklbamError
 from ..api.redact import Redactor
 from ..api.storage import Target
-from . import events, failures
-from .archive import FileSet, group
+from .archive import FileSet, SessionKey, group
+from .by_duplicity import DuplicitySession, IncompleteSessionError
 from .cache import Cache, sync_tree
-from .filelist import count_listed, vanished, write_include_list, write_list
 from .interface import WriteRequest, WriteResult
+from .native import session as native
+from .native.signatures import DamagedSignaturesError
+from .outcome import Outcome
 from .patience import Patience
-from .program import CommandLine, Program, distinct_source, launcher
-from .runner import Job, UploadProgress, run_duplicity
-from .space import check_room
+from .program import Program
+from .space import check_room, free_bytes
 from .survey import Survey, survey
 from .upkeep import clean, prepare
-from .workspace import Workspace, temporary_directory, workspace
+from .workspace import temporary_directory, workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
-    """One session to be stored. `temp` is where volumes are built (None: the system's temporary directory)."""
+    """One session to be stored. `temp` is where volumes are built (None: the system's temporary directory); `program`
+    finds duplicity; `alone` leaves all to it."""
 
     target: Target
     request: WriteRequest
     cache: Cache
     temp: Path | None
-    program: Program
+    program: Callable[[], Program]
     patience: Patience
     redactor: Redactor
+    alone: bool = False
 
     def write(self) -> WriteResult:
         """Stores one session. A full one is made, with a warning, where no increment is possible.
@@ -54,164 +61,158 @@ class Writing:
         if found.undecided or (found.leftovers and (not target.keeps_everything or cache.unfinished())):
             warnings += prepare(target, request.secret, cache, self.temp)
             found = survey(target.files(), cache)
-        # What can't be removed there must be hidden from duplicity, which would try to, or build on it.
-        stuck = [*found.leftovers, *(found.sets[key] for key in found.damaged)] if target.keeps_everything else []
-        blind = bool(stuck) and self.program.goes_by_its_cache
-        full = request.full
-        if not full and not self._can_extend(found, blind):
-            full = True
-            if found.sets:
-                warnings.append("the last chain can't be extended, so this is a full session")
-        now = _session_time(found, warnings)
-        check_room(target, request, full, temporary_directory(self.temp))
-        hidden = cache.shadows([] if blind else stuck)
-        with workspace(self.temp) as place, _extras_in_place(request) as words, hidden:
-            left_out = self._write_list(place, warnings)
-            listed = count_listed(place.path / "list", request.source) if self.program.reads_lists else 0
-            account, since = self._run(place, full=full, now=now, words=words, blind=blind)
-        stored = self._stored(found, since)
-        self._check_whole(stored, account, listed)
+        now, late = _session_time(found)
+        warnings += late
+        chain = None if request.full else self._extendable(found)
+        if chain is None and not request.full and found.sets:
+            warnings.append("the last chain can't be extended, so this is a full session")
+        check_room(target, request, chain is None, temporary_directory(self.temp))
+        self.redactor.add(request.secret)
+        outcome = self._store(found, chain, now, warnings)
+        stored = self._stored(found, now, outcome)
         local = target.local_path()
         if local is not None:
             sync_tree(local, [file.name for file in stored.files])
         here = {file.name for each in found.sets.values() for file in each.files}
         noted = {name: size for name, size in cache.sizes().items() if name in here}
         cache.note_sizes({**noted, **{file.name: file.size for file in stored.files}})
-        unread = [f"{path}: its name can't be stored" for path in left_out] + account.unread
-        gone = tuple(vanished(request.source, request.file_list))
-        silent = max(0, int(account.statistics.get("Errors", 0)) - len(account.unread) - account.more_unread)
-        if account.more_unread + silent:
-            unread.append(f"{account.more_unread + silent} more files could not be read")
-        number = account.statistics.get
+        unread = outcome.unread
+        if outcome.more_unread:
+            unread = [*unread, f"{outcome.more_unread} more files could not be read"]
         return WriteResult(
             session=stored.session(),
-            source_files=int(number("SourceFiles", 0)),
-            source_size=int(number("SourceFileSize", 0)),
-            new_files=int(number("NewFiles", 0)),
-            changed_files=int(number("ChangedFiles", 0)),
-            deleted_files=int(number("DeletedFiles", 0)),
+            source_files=outcome.source_files,
+            source_size=outcome.source_size,
+            new_files=outcome.new_files,
+            changed_files=outcome.changed_files,
+            deleted_files=outcome.deleted_files,
             seconds=time.monotonic() - started,
-            warnings=(*warnings, *account.warnings),
+            warnings=(*warnings, *outcome.warnings),
             unread=tuple(unread),
-            vanished=gone,
+            vanished=tuple(outcome.vanished),
         )
 
-    def _can_extend(self, found: Survey, blind: bool) -> bool:
+    def _extendable(self, found: Survey) -> list[FileSet] | None:
+        """The chain that one of the two writers can put an increment on."""
         chain = found.extendable()
-        return chain is not None and (self.cache.holds(chain) if blind else not found.misleading)
+        if chain is None or self._ours(chain):
+            return chain
+        possible = self.cache.holds(chain) if self._blind(found) else not found.misleading
+        return chain if possible else None
 
-    def _check_whole(self, stored: FileSet, account: events.Account, listed: int) -> None:
-        """Never believe a session that holds less than was asked for: duplicity says nothing of what it left out."""
-        taken = int(account.statistics.get("SourceFiles", 0)) + int(account.statistics.get("Errors", 0))
-        if taken >= listed:
-            return
+    def _ours(self, chain: Sequence[FileSet]) -> bool:
+        return not self.alone and native.available() and self.cache.holds(chain)
+
+    def _stuck(self, found: Survey) -> list[FileSet]:
+        """What can't be removed there must be hidden from duplicity, which would try to, or build on it."""
+        if not self.target.keeps_everything:
+            return []
+        return [*found.leftovers, *(found.sets[key] for key in found.damaged)]
+
+    def _blind(self, found: Survey) -> bool:
+        return bool(self._stuck(found)) and self.program().goes_by_its_cache
+
+    def _store(self, found: Survey, chain: list[FileSet] | None, now: int, warnings: list[str]) -> Outcome:
+        """Has it written; whatever a failed one left is removed."""
+        try:
+            if self._ours(chain or []):
+                try:
+                    return self._by_ourselves(chain or [], now)
+                except DamagedSignaturesError as error:
+                    warnings.append(f"{error.what}; they are fetched again")
+                    clean(self.target, survey(self.target.files(), self.cache), self.cache)
+                    error.path.unlink()
+                    chain = self._extendable(found)
+            return self._by_duplicity(found, chain, now)
+        except (TklbamError, OSError):
+            with contextlib.suppress(TklbamError, OSError):  # the failure itself is what must be told
+                clean(self.target, survey(self.target.files(), self.cache), self.cache)
+            raise
+
+    def _by_ourselves(self, chain: Sequence[FileSet], now: int) -> Outcome:
+        start = chain[-1].key.end if chain else None
+        with workspace(self.temp) as place:
+            session = native.NativeSession(
+                target=self.target,
+                request=self.request,
+                cache=self.cache,
+                scratch=place.scratch,
+                key=SessionKey(datetime.fromtimestamp(now, UTC), start),
+                chain=chain,
+            )
+            try:
+                return session.write()
+            except OSError as error:
+                raise self._on_this_machine(error) from error
+
+    def _on_this_machine(self, error: OSError) -> TklbamError:
+        """The target's errors are its own, so this one is of the temporary directory or the cache."""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return EngineError(
+                f"the session could not be stored: {error}", "Nothing of it counts; run the backup again."
+            )
+        fullest = min((temporary_directory(self.temp), self.cache.root), key=free_bytes)
+        return SpaceError(
+            f"the file system of {fullest} is full ({free_bytes(fullest)} bytes free)",
+            "Free some space there; what was stored before is intact, and the next run cleans up after this one.",
+        )
+
+    def _by_duplicity(self, found: Survey, chain: list[FileSet] | None, now: int) -> Outcome:
+        target, cache, blind = self.target, self.cache, self._blind(found)
+        with workspace(self.temp) as place, cache.shadows([] if blind else self._stuck(found)):
+            session = DuplicitySession(
+                target=target,
+                request=self.request,
+                cache=cache,
+                place=place,
+                program=self.program(),
+                patience=self.patience,
+                redactor=self.redactor,
+                full=chain is None,
+                now=now,
+                blind=blind,
+            )
+            try:
+                return session.write()
+            except IncompleteSessionError as error:
+                self._drop(self._stored(found, now, Outcome()))
+                raise EngineError(f"{error.what}; the session counts for nothing", error.remedy) from error
+
+    def _drop(self, stored: FileSet) -> None:
         if self.target.keeps_everything:
             # The next run sees by this that it was never good.
             self.cache.note_void(stored)
         else:
-            self.target.delete([file.name for file in stored.files])
-        raise EngineError(
-            f"duplicity stored {taken} of {listed} files and said nothing about the others; the session "
-            + ("stays on the target and counts for nothing here" if self.target.keeps_everything else "was removed"),
-            "Run the backup again; if that does not help, report it with the version of duplicity.",
-        )
+            self.target.delete([file.name for file in reversed(stored.files)])
 
-    def _write_list(self, place: Workspace, warnings: list[str]) -> list[str]:
-        with open(place.path / "list", "wb") as out:
-            if self.program.reads_lists:
-                return write_list(out, self.request.file_list, self.request.extras)
-            warnings.append(
-                f"duplicity {'.'.join(map(str, self.program.version))} can't read a list of files, so a long one "
-                "takes it very long (minutes for thousands of files); install duplicity 2 or newer"
-            )
-            return write_include_list(out, self.request.source, self.request.file_list, self.request.extras)
-
-    def _run(
-        self, place: Workspace, *, full: bool, now: int | None, words: list[str], blind: bool
-    ) -> tuple[events.Account, int]:
-        target, request, cache = self.target, self.request, self.cache
-        since = now if now is not None else int(time.time())
-        upload = UploadProgress(request.progress, request.total_bytes)
-
-        def build(line: CommandLine) -> list[str]:
-            uploads = request.uploads if target.local_path() is None else 1
-            return launcher(
-                words,
-                line.backup(
-                    full=full, source=source, file_list=place.path / "list", now=now, uploads=uploads, blind=blind
-                ),
-            )
-
-        source = distinct_source(request.source, place.path) if self.program.reads_lists else request.source
-        job = Job(
-            program=self.program,
-            target=target,
-            workspace=place,
-            archive_dir=cache.root,
-            name=cache.name,
-            secret=request.secret,
-            volume_size=request.volume_size,
-            patience=self.patience,
-            redactor=self.redactor,
-        )
-        account, failure = run_duplicity(job, build, upload.take)
-        if failure is not None:
-            error = failures.writing(failure)  # which looks at the target as it is now: full, say
-            with contextlib.suppress(TklbamError, OSError):  # the failure itself is what must be told
-                clean(target, survey(target.files(), cache), cache)
-            raise error
-        upload.end(account)
-        return account, since
-
-    def _stored(self, before: Survey, since: int) -> FileSet:
+    def _stored(self, before: Survey, since: int, outcome: Outcome) -> FileSet:
         """The session that has just been written, from a fresh listing."""
         after = group(self.target.files())
         new = [found for key, found in after.items() if key not in before.sets and key.end.timestamp() >= since]
-        whole = [found for found in new if not found.problems()]
+        whole = [found for found in new if not found.problems(sizes=outcome.sizes)]
         if len(whole) != 1:
+            wrong = [line for found in new for line in found.problems(sizes=outcome.sizes)]
             raise EngineError(
-                f"duplicity ended well, but {self.target.address} does not list the session it wrote",
+                f"all was sent, but {self.target.address} does not list the session: {'; '.join(wrong) or 'no file'}",
                 "Check the target; the next backup cleans up.",
             )
         return whole[0]
 
 
-def _session_time(found: Survey, warnings: list[str]) -> int | None:
-    """None: the clock's time serves. Sessions must come one after the other, whatever the clock says."""
+def _session_time(found: Survey) -> tuple[int, list[str]]:
+    """Seconds since 1970, and what to warn of: sessions must come one after the other, whatever the clock says."""
     newest = found.newest
     if newest is None:
-        return None
+        return int(time.time()), []
     last = int(newest.end.timestamp())
     behind = last + 1 - int(time.time())
     if behind <= 0:
-        return None
+        return int(time.time()), []
     if behind <= 2:
-        time.sleep(behind)
-        return None
-    warnings.append(
+        while int(time.time()) <= last:
+            time.sleep(0.05)
+        return int(time.time()), []
+    return last + 1, [
         f"the clock says {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, but the last session is of "
         f"{newest.end:%Y-%m-%d %H:%M:%S} UTC; this one is stored as one second later. Check the clock."
-    )
-    return last + 1
-
-
-@contextlib.contextmanager
-def _extras_in_place(request: WriteRequest) -> Iterator[list[str]]:
-    """Words for the launcher that show the extras at SOURCE/TKLBAM, where they are not there anyway."""
-    place = request.source / "TKLBAM"
-    if request.extras is None or os.path.realpath(request.extras) == os.path.realpath(place):
-        yield []
-        return
-    if os.geteuid() != 0:
-        raise EngineError(
-            f"only root can store extras from {request.extras} as {place}",
-            "Run as root, or leave `extras-dir` at its default.",
-        )
-    made = not place.exists()
-    if made:
-        place.mkdir(mode=0o700)
-    try:
-        yield ["--bind", str(request.extras), str(place)]
-    finally:
-        if made:
-            place.rmdir()
+    ]
