@@ -54,6 +54,12 @@ class KeyValue:
         return f"{self.engine + ':' if self.engine else ''}{self.key}={self.value}"
 
 
+def writer(text: str) -> str:
+    if text in ("native", "duplicity"):
+        return text
+    raise ValueError("allowed are native and duplicity")
+
+
 def yes_or_no(text: str) -> bool:
     if text.lower() in _TRUE:
         return True

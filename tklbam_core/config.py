@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -76,6 +76,9 @@ class Config(BaseModel):
     hub_directory: tuple[AbsolutePath, ...] = Field((), alias="hub-directory")
     network_timeout: Annotated[int, _number(5, 3600)] = Field(60, alias="network-timeout")
     network_retries: Annotated[int, _number(0, 100)] = Field(5, alias="network-retries")
+    archive_writer: Annotated[Literal["native", "duplicity"], BeforeValidator(allowed.writer)] = Field(
+        "native", alias="archive-writer"
+    )
     extras_dir: AbsolutePath | None = Field(None, alias="extras-dir")
     restore_cache_size: Annotated[CacheSize, BeforeValidator(CacheSize.parse)] = Field(
         CacheSize.parse("50%"), alias="restore-cache-size"

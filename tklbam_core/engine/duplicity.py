@@ -28,8 +28,8 @@ class DuplicityEngine(Engine):
 
     `cache` holds duplicity's archive directories, one an address (made 0700); `temp` is where volumes are built
     before they go up (the system's temporary directory unless given): about 2.3 volumes must fit there. `program`
-    names a duplicity other than the installed one. `kept` is what restores downloaded; `patience` is for targets
-    behind a network; `redactor` learns what secrets the engine is given.
+    names a duplicity other than the installed one; then, and without `native`, it writes the sessions. `kept` is what
+    restores downloaded; `patience` is for targets behind a network; `redactor` learns what secrets the engine is given.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class DuplicityEngine(Engine):
         kept: RestoreCache | None = None,
         patience: Patience | None = None,
         redactor: Redactor | None = None,
+        native: bool = True,
     ) -> None:
         self._cache_root = cache
         self._temp = temp
@@ -48,6 +49,7 @@ class DuplicityEngine(Engine):
         self._patience = patience or Patience()
         self._redactor = redactor or Redactor()
         self._given_program = program
+        self._native = native and program is None
         self._found_program: Program | None = None
 
     @property
@@ -96,7 +98,7 @@ class DuplicityEngine(Engine):
             program=lambda: self.program,
             patience=self._patience,
             redactor=self._redactor,
-            alone=self._given_program is not None,
+            native=self._native,
         )
         return writing.write()
 

@@ -21,7 +21,7 @@ from .archive import FileSet, SessionKey, group
 from .by_duplicity import DuplicitySession, IncompleteSessionError
 from .cache import Cache, sync_tree
 from .interface import WriteRequest, WriteResult
-from .native import session as native
+from .native.session import NativeSession, available
 from .native.signatures import DamagedSignaturesError
 from .outcome import Outcome
 from .patience import Patience
@@ -35,7 +35,7 @@ from .workspace import temporary_directory, workspace
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
     """One session to be stored. `temp` is where volumes are built (None: the system's temporary directory); `program`
-    finds duplicity; `alone` leaves all to it."""
+    finds duplicity; without `native` it writes everything."""
 
     target: Target
     request: WriteRequest
@@ -44,7 +44,7 @@ class Writing:
     program: Callable[[], Program]
     patience: Patience
     redactor: Redactor
-    alone: bool = False
+    native: bool = True
 
     def write(self) -> WriteResult:
         """Stores one session. A full one is made, with a warning, where no increment is possible.
@@ -101,7 +101,7 @@ class Writing:
         return chain if possible else None
 
     def _ours(self, chain: Sequence[FileSet]) -> bool:
-        return not self.alone and native.available() and self.cache.holds(chain)
+        return self.native and available() and self.cache.holds(chain)
 
     def _stuck(self, found: Survey) -> list[FileSet]:
         """What can't be removed there must be hidden from duplicity, which would try to, or build on it."""
@@ -132,7 +132,7 @@ class Writing:
     def _by_ourselves(self, chain: Sequence[FileSet], now: int) -> Outcome:
         start = chain[-1].key.end if chain else None
         with workspace(self.temp) as place:
-            session = native.NativeSession(
+            session = NativeSession(
                 target=self.target,
                 request=self.request,
                 cache=self.cache,

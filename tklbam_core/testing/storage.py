@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -107,6 +108,18 @@ class StorageContract:
         target.write(NAMES[0], io.BytesIO(b"a" * 5000))
         target.write(NAMES[0], io.BytesIO(b"b"))
         assert [(file.name, file.size) for file in target.files()] == [(NAMES[0], 1)]
+
+    def test_threads_write_as_many_at_once_as_it_allows(self, target: Target) -> None:
+        target.check(write=True)
+        contents = {NAMES[0].replace("vol1.", f"vol{number}."): b"%d" % number * 50_000 for number in range(1, 7)}
+        assert len(contents) == 6
+        with ThreadPoolExecutor(min(4, target.parallel_writes)) as threads:
+            for written in [threads.submit(target.write, name, io.BytesIO(data)) for name, data in contents.items()]:
+                written.result()
+        assert _names(target) == sorted(contents)
+        for name, data in contents.items():
+            with target.read(name) as stream:
+                assert stream.read() == data
 
     def test_a_file_is_stored_whole_or_not_at_all(self, target: Target) -> None:
         target.check(write=True)
