@@ -200,7 +200,7 @@ def lab(tmp_path: Path) -> Lab:
 
 def test_keys_that_expire_in_mid_backup_are_renewed(lab: Lab, swift: Swift, between: Proxy) -> None:
     bucket = new_bucket(swift)
-    keys = Temporary(6)
+    keys = Temporary(5)
     address = f"s3://127.0.0.1:{between.port}/{bucket.name}/web1"
     target = opened(address, {"s3-tls": "no"}, keys(), keys)
     bucket.target().check(write=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,20 +32,24 @@ def check(client: Any, place: Place, settings: Settings, *, write: bool) -> list
     In append-only mode the trial object stays, for nothing may be deleted there.
     """
     headers = _look(client, place, settings, write=write)["ResponseMetadata"]["HTTPHeaders"]
-    _ask_for_bucket(client, place)
-    said: list[str] = []
+    # The rest asks for one thing each, and the way there and back is most of what each takes.
+    asked = [lambda: _ask_for_bucket(client, place)]
     if write:
-        key = place.prefix + TRIAL
-        client.put_object(Bucket=place.bucket, Key=key, Body=b"", **settings.upload_arguments(TRIAL))
-        if settings.append_only:
-            said += guard.inspect(client, place).warnings(place)
-        else:
-            client.delete_object(Bucket=place.bucket, Key=key)
-        said += _end_abandoned_uploads(client, place)
+        asked += [lambda: _try_to_write(client, place, settings), lambda: _end_abandoned_uploads(client, place)]
+    said = [line for lines in _at_once(asked) for line in lines]
     skew = clock_skew(headers)
     if skew is not None and abs(skew) > SKEW_WORTH_TELLING:
         said.append(f"{place.address}: this system's clock is off by {abs(skew) / 60:.0f} minutes")
     return said
+
+
+def _at_once(asked: Sequence[Callable[[], list[str]]]) -> list[list[str]]:
+    """What each answers. Raises the error of the first that failed, once all have ended."""
+    first, *others = asked
+    with ThreadPoolExecutor(max(1, len(others))) as threads:
+        running = [threads.submit(each) for each in others]
+        answers = [first()]
+    return [*answers, *(each.result() for each in running)]
 
 
 def time_of(client: Any, place: Place) -> datetime | None:
@@ -66,7 +72,7 @@ def _look(client: Any, place: Place, settings: Settings, *, write: bool) -> Any:
     return client.list_objects_v2(**wanted)
 
 
-def _ask_for_bucket(client: Any, place: Place) -> None:
+def _ask_for_bucket(client: Any, place: Place) -> list[str]:
     """As duplicity does, which a policy may forbid where a listing below a prefix is allowed."""
     from botocore.exceptions import ClientError
 
@@ -79,6 +85,16 @@ def _ask_for_bucket(client: Any, place: Place) -> None:
             f"{place.address}: the bucket itself may not be asked for, and duplicity does so",
             "Allow these credentials s3:ListBucket without a condition on s3:prefix.",
         ) from error
+    return []
+
+
+def _try_to_write(client: Any, place: Place, settings: Settings) -> list[str]:
+    key = place.prefix + TRIAL
+    client.put_object(Bucket=place.bucket, Key=key, Body=b"", **settings.upload_arguments(TRIAL))
+    if settings.append_only:
+        return guard.inspect(client, place).warnings(place)
+    client.delete_object(Bucket=place.bucket, Key=key)
+    return []
 
 
 def _make_bucket(client: Any, place: Place, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -88,7 +89,7 @@ def gather(given: Mapping[str, str], access_key: str, secret_key: str) -> dict[s
 
 
 class CredentialSource:
-    """Credentials of one target. Nothing is read before they are first needed.
+    """Credentials of one target, for all its threads. Nothing is read before they are first needed.
 
     `renew` answers fresh ones of the same kind as `given`; it is called shortly before the old ones expire.
     """
@@ -104,6 +105,7 @@ class CredentialSource:
         self._keys = read_keys(given, address)
         self._renew = renew
         self._session = session
+        self._loading = threading.Lock()
         self._loaded: Any = None
         self._expires = self._keys.expires if self._keys else None
         self._renewed: Keys | None = None
@@ -121,11 +123,13 @@ class CredentialSource:
 
     def load(self) -> Any:
         """Botocore's credentials. Raises TargetError where there are none at all."""
-        if self._loaded is None:
-            self._loaded = self._handed_over() if self._keys else self._session().get_credentials()
+        session = None if self._keys else self._session()
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._handed_over() if session is None else session.get_credentials()
             if self._loaded is None:
                 raise TargetError(f"{self._address}: there are no credentials", PROVIDE)
-        return self._loaded
+            return self._loaded
 
     @property
     def refreshable(self) -> bool:

@@ -235,11 +235,10 @@ def told(place: Place, *, transient: bool = False) -> Iterator[None]:
     Errors are `transient` where asked for and where it makes sense: boto3 itself has tried again before.
     """
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-    from s3transfer.exceptions import S3UploadFailedError, TransferNotDoneError
 
     try:
         yield
-    except (BotoCoreError, ClientError, HTTPClientError, S3UploadFailedError, TransferNotDoneError) as error:
+    except (BotoCoreError, ClientError, HTTPClientError) as error:
         raise translate(place, error, transient=transient) from error
     except RuntimeError as error:
         # So botocore says that fresh credentials have expired as well.

@@ -80,12 +80,20 @@ class OneWay:
 
     def __init__(self, content: BinaryIO) -> None:
         self._content = content
+        self._ahead = b""
+
+    def unread(self, data: bytes) -> None:
+        """Puts back what was read last."""
+        self._ahead = data + self._ahead
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
-            return self._content.read()
-        parts = []
+            ahead, self._ahead = self._ahead, b""
+            return ahead + self._content.read()
+        ahead, self._ahead = self._ahead[:size], self._ahead[size:]
+        parts = [ahead]
+        size -= len(ahead)
         while size > 0 and (data := self._content.read(size)):
             parts.append(data)
             size -= len(data)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)

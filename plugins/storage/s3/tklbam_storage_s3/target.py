@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 from tklbam_core.api import EngineAddress, StoredFile, Target, TargetError, TklbamError
@@ -17,7 +17,7 @@ from tklbam_core.api import EngineAddress, StoredFile, Target, TargetError, Tklb
 from .address import DEFAULT_REGION, Place
 from .agent import Agent
 from .check import MISSING, OURS, check, time_of
-from .client import new_client, new_session
+from .client import new_client, new_manager, new_session
 from .credentials import CredentialSource, gather
 from .engine import engine_address
 from .failures import code_of, from_text, told
@@ -26,8 +26,8 @@ from .stream import ObjectReader, OneWay
 
 BATCH = 1000
 """Objects that one call may delete."""
-CHECK_ATTEMPTS = 2
-"""A check is repeated as a whole by who has the patience."""
+PARTS_AT_ONCE = 8
+"""Parts of large files that are on their way, and in memory, at the same time: of all writes together."""
 PROOF_LASTS = 60.0
 """Seconds for which a check that succeeded need not be made again."""
 BEYOND = frozenset({"InvalidRange", "416"})
@@ -46,7 +46,12 @@ class Proven:
 
 
 class S3Target(Target):
-    """The objects below `place`'s prefix whose names have no further slash. Nothing is asked before it is needed."""
+    """The objects below `place`'s prefix whose names have no further slash. Nothing is asked before it is needed.
+
+    Several threads may list, read, write and delete at once.
+    """
+
+    parallel_writes = 16
 
     def __init__(
         self,
@@ -65,21 +70,36 @@ class S3Target(Target):
         self._source = CredentialSource(place.address, given, renew, lambda: self._session)
         self._cautions: list[str] = []
         self._proven = Proven()
+        self._checking = False
+        self._making = threading.RLock()
+        self._made: dict[str, Any] = {}
 
-    @cached_property
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` makes, which is made once, whichever thread asks first."""
+        with self._making:
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
+
+    @property
     def _session(self) -> Any:
-        return new_session(self._place, self._settings)
+        return self._once("session", lambda: new_session(self._place, self._settings))
 
-    @cached_property
+    @property
     def _client(self) -> Any:
-        return self._connect(self._settings.attempts)
+        def connect() -> Any:
+            return new_client(self._place, self._settings, self._source, self._session, lambda: self._checking)
 
-    def _connect(self, attempts: int) -> Any:
-        return new_client(self._place, self._settings, self._source, self._session, attempts)
+        return self._once("client", connect)
 
-    @cached_property
+    @property
+    def _manager(self) -> Any:
+        return self._once("manager", lambda: new_manager(self._client, self._settings, PARTS_AT_ONCE))
+
+    @property
     def _agent(self) -> Agent:
-        return Agent(self._source.current)
+        agent: Agent = self._once("agent", lambda: Agent(self._source.current))
+        return agent
 
     # --- the engine --------------------------------------------------------------------------------------------------
 
@@ -114,8 +134,12 @@ class S3Target(Target):
         """
         if self._proven.holds(write):
             return
-        with told(self._place, transient=True):
-            self._cautions = check(self._connect(CHECK_ATTEMPTS), self._place, self._settings, write=write)
+        self._checking = True  # so that requests are not repeated for long: a check is, as a whole
+        try:
+            with told(self._place, transient=True):
+                self._cautions = check(self._client, self._place, self._settings, write=write)
+        finally:
+            self._checking = False
         self._proven = Proven(time.monotonic(), write)
 
     def cautions(self) -> Sequence[str]:
@@ -199,17 +223,23 @@ class S3Target(Target):
         return cast(BinaryIO, io.BufferedReader(raw, 1 << 20))
 
     def write(self, name: str, content: BinaryIO) -> None:
-        """Also raises SpaceError. Large files go up in parts, several at a time; parts of a failed one are removed."""
-        from s3transfer.manager import TransferConfig, TransferManager
+        """Also raises SpaceError. A file of one part or less goes up with a single request; of a larger one, several
+        parts at a time, and those of one that fails are removed.
 
-        size = self._settings.part_size << 20
-        config = TransferConfig(
-            multipart_threshold=size, multipart_chunksize=size, max_request_concurrency=4, max_in_memory_upload_chunks=4
-        )
-        with told(self._place), TransferManager(self._client, config) as manager:
-            manager.upload(
-                OneWay(content), self._place.bucket, self._key(name), extra_args=self._settings.upload_arguments(name)
-            ).result()
+        What is sent is held in memory, part by part, so that it can be sent again: `content` is read once. An error is
+        transient where the connection or the service failed; somebody else may then have more patience.
+        """
+        key, size = self._key(name), self._settings.part_size << 20
+        arguments = self._settings.upload_arguments(name)
+        stream = OneWay(content)
+        begin = stream.read(size)
+        with told(self._place, transient=True):
+            if len(begin) < size:
+                self._client.put_object(Bucket=self._place.bucket, Key=key, Body=begin, **arguments)
+            else:
+                stream.unread(begin)
+                del begin
+                self._manager.upload(stream, self._place.bucket, key, extra_args=arguments).result()
 
     def _key(self, name: str) -> str:
         if not name or "/" in name or "\0" in name or name in (".", ".."):
