@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Protocol
 
 import pluggy
 
@@ -52,20 +52,29 @@ class Problem:
         return f"plugin {self.plugin} ({self.distribution}) is not used: {self.reason}"
 
 
-def find(kinds: Iterable[str] = KINDS) -> list[Plugin]:
-    """All installed plugins of these kinds, by kind and name. Imports none of them."""
+class Installed(Protocol):
+    """The entry points of all distributions, by whatever class this Python has for them."""
+
+    def select(self, *, group: str) -> Iterable[EntryPoint]: ...
+
+
+def find(kinds: Iterable[str] = KINDS, installed: Installed | None = None) -> list[Plugin]:
+    """All installed plugins of these kinds, by kind and name. Imports none of them.
+
+    `installed` are the entry points of all distributions, which are read unless they are given.
+    """
+    points = entry_points() if installed is None else installed
+    about: dict[int, tuple[str, str]] = {}  # a distribution parses its description each time it is asked for its name
     found = []
     for kind in kinds:
-        for point in entry_points(group=PREFIX + kind):
+        for point in points.select(group=PREFIX + kind):
             distribution = point.dist
+            if id(distribution) not in about:
+                about[id(distribution)] = (distribution.name, distribution.version) if distribution else ("unknown", "")
+            name, version = about[id(distribution)]
             found.append(
                 Plugin(
-                    kind=kind,
-                    name=point.name,
-                    distribution=distribution.name if distribution else "unknown",
-                    version=distribution.version if distribution else "",
-                    value=point.value,
-                    entry_point=point,
+                    kind=kind, name=point.name, distribution=name, version=version, value=point.value, entry_point=point
                 )
             )
     return sorted(set(found), key=lambda plugin: (KINDS.index(plugin.kind), plugin.name, plugin.distribution))
@@ -86,6 +95,7 @@ class Plugins:
     def __init__(self, disabled: Sequence[str] = (), warn: Callable[[Problem], None] | None = None) -> None:
         self._disabled = tuple(disabled)
         self._warn = warn
+        self._installed: Installed | None = None
         self._loaded: set[tuple[str, str | None]] = set()
         self._usable: dict[str, Plugin] = {}
         self._objects: dict[str, Any] = {}
@@ -97,7 +107,10 @@ class Plugins:
         """Loads and registers the plugins of a kind (or the one called `name`); returns those now usable."""
         if (kind, name) not in self._loaded and (kind, None) not in self._loaded:
             self._loaded.add((kind, name))
-            for plugin in self._without_clashes([p for p in find([kind]) if name in (None, p.name)]):
+            if self._installed is None:
+                self._installed = entry_points()
+            found = find([kind], self._installed)
+            for plugin in self._without_clashes([p for p in found if name in (None, p.name)]):
                 if plugin.label not in self._usable:
                     self._load(plugin)
         return [p for p in self._usable.values() if p.kind == kind and name in (None, p.name)]
