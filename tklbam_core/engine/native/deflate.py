@@ -20,6 +20,8 @@ def _fastest() -> tuple[ModuleType, int]:
 
 
 _library, _LEVEL = _fastest()
+ERRORS: tuple[type[Exception], ...] = (zlib.error, _library.error)
+"""What is raised for a damaged stream, whichever library reads it."""
 
 
 def _stream() -> Any:

@@ -20,6 +20,8 @@ from ...api.errors import EngineError
 STEP = 1 << 16
 """Bytes that a job takes at most at once: what it gives has that much room."""
 
+_SIGNATURE, _STRONG_LENGTH, _BLOCK_SUMS = b"rs\x016", bytes((0, 0, 0, 8)), 12
+
 
 @functools.cache
 def load() -> ModuleType | None:
@@ -40,6 +42,16 @@ def load() -> ModuleType | None:
                 continue
             return module
     return None
+
+
+def is_signature(data: bytes) -> bool:
+    """Whether this can be given to the library: a block length of 0, say, would end the process."""
+    return (
+        data.startswith(_SIGNATURE)
+        and any(data[4:8])
+        and data[8:12] == _STRONG_LENGTH
+        and (len(data) - 12) % _BLOCK_SUMS == 0
+    )
 
 
 def _library() -> Any:

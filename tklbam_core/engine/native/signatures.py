@@ -7,19 +7,19 @@ import heapq
 import itertools
 import os
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from ...api.errors import EngineError
-from . import deflate
+from . import deflate, librsync
 from .openpgp import LITERAL, Encryptor
 from .tarheader import BLOCK, END, Header, read_header
 
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _GZIP_TRAILER = struct.Struct("<LL")
 _COPY = 1 << 20
+_ERRORS = (OSError, EOFError, ValueError, *deflate.ERRORS)
 _PREFIXES = (b"signature/", b"snapshot/", b"deleted/")
 
 
@@ -70,7 +70,7 @@ class _Reader:
                     yield self._known(header)
                 while self._file.read(_COPY):
                     continue  # up to the checksum at the end
-            except (OSError, EOFError, ValueError, zlib.error) as error:
+            except _ERRORS as error:
                 raise self._damaged(error) from error
 
     def _next(self) -> Header | None:
@@ -92,10 +92,12 @@ class _Reader:
     def data(self) -> bytes:
         try:
             data: bytes = self._file.read(self._unread)
-        except (OSError, EOFError, zlib.error) as error:
+        except _ERRORS as error:
             raise self._damaged(error) from error
         if len(data) != self._unread:
             raise self._damaged(ValueError("it is cut short"))
+        if not librsync.is_signature(data):
+            raise self._damaged(ValueError("what it holds is no signature"))
         self._left -= len(data)
         return data
 

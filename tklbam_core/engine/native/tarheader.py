@@ -129,17 +129,25 @@ def read_header(read: Callable[[int], bytes]) -> Header | None:
         elif found.kind == _PAX:
             records = _pax(data)
             name, link = records.pop("path", name), records.pop("linkpath", link)
-            numbers |= {key: int(float(records[key])) for key in ("size", "uid", "gid", "mtime") if key in records}
+            numbers |= {key: _decimal(records[key]) for key in ("size", "uid", "gid", "mtime") if key in records}
     if name is not None:
         found = found._replace(name=name)
     if link is not None:
         found = found._replace(link=link)
-    return found._replace(
-        size=numbers.get("size", found.size),
-        uid=numbers.get("uid", found.uid),
-        gid=numbers.get("gid", found.gid),
-        mtime=numbers.get("mtime", found.mtime),
+    return _sensible(
+        found._replace(
+            size=numbers.get("size", found.size),
+            uid=numbers.get("uid", found.uid),
+            gid=numbers.get("gid", found.gid),
+            mtime=numbers.get("mtime", found.mtime),
+        )
     )
+
+
+def _sensible(header: Header) -> Header:
+    if min(header.size, header.uid, header.gid) < 0:
+        raise ValueError("a number in it is negative")
+    return header
 
 
 def _parse(block: bytes) -> Header:
@@ -149,17 +157,19 @@ def _parse(block: bytes) -> Header:
     if block[257:263] == b"ustar\0" and block[345]:
         name = block[345:500].rstrip(b"\0") + b"/" + name
     kind = block[156:157]
-    return Header(
-        name,
-        FILE if kind == b"\0" else kind,
-        _number(block[100:108]),
-        _number(block[108:116]),
-        _number(block[116:124]),
-        _number(block[124:136]),
-        _number(block[136:148]),
-        block[157:257].rstrip(b"\0"),
-        _number(block[329:337]),
-        _number(block[337:345]),
+    return _sensible(
+        Header(
+            name,
+            FILE if kind == b"\0" else kind,
+            _number(block[100:108]),
+            _number(block[108:116]),
+            _number(block[116:124]),
+            _number(block[124:136]),
+            _number(block[136:148]),
+            block[157:257].rstrip(b"\0"),
+            _number(block[329:337]),
+            _number(block[337:345]),
+        )
     )
 
 
@@ -169,6 +179,11 @@ def _number(field: bytes) -> int:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         return value - (1 << (8 * len(field) - 1)) if field[0] == 0xFF else value
     return int(field.rstrip(b" \0") or b"0", 8)
+
+
+def _decimal(text: bytes) -> int:
+    """What stands before the point."""
+    return int(text.partition(b".")[0])
 
 
 def _pax(data: bytes) -> dict[str, bytes]:
