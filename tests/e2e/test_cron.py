@@ -71,6 +71,7 @@ def machine(tmp_path: Path, install: Install) -> Iterator[Live]:  # noqa: F811 -
         made.write("/srv/profile/dirindex.conf", "/srv/data\n")
         made.write("/srv/profile/dirindex", "")
         made.write("/srv/data/file", "content\n")
+        os.utime(made.path("/srv/data/file"), (1_700_000_000, 1_700_000_000))  # a fresh one would be read twice
         made.write("/etc/tklbam/hooks.d/asks", "#!/bin/sh\nread -r line\ntrue\n", 0o755)
         made.tklbam("init", "--solo", "--force-profile=/srv/profile")
         yield made

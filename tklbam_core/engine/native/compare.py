@@ -15,7 +15,7 @@ from ..outcome import Outcome, shown
 from .members import Member
 from .selection import Selected
 from .signatures import Known
-from .tarheader import CHARACTER, DEVICE, DIRECTORY, FIFO, FILE, SYMLINK
+from .tarheader import CHARACTER, DEVICE, DIRECTORY, FIFO, FILE, SYMLINK, Header
 
 BATCH_SIZE, BATCH_COUNT = 1 << 20, 200
 """Bytes and members of a batch, at most, unless a single member is larger."""
@@ -60,7 +60,8 @@ def changes(selected: Iterable[Selected], chain: Iterator[Known], outcome: Outco
             yield member
         else:
             if _differs(member, before):
-                outcome.changed_files += 1
+                # That something came or went in a directory is no change of its own.
+                outcome.changed_files += member.kind != DIRECTORY or _attributes(member) != _attributes(before.header)
                 yield _with_old(member, before)
             else:
                 outcome.unchanged_size += status.st_size
@@ -127,11 +128,15 @@ def _differs(member: Member, before: Known) -> bool:
         return True
     if member.kind == SYMLINK:
         return member.link != header.link
-    if (member.mode, member.uid, member.gid) != (header.mode & 0o7777, header.uid, header.gid):
+    if _attributes(member) != _attributes(header):
         return True
     if member.kind in (CHARACTER, DEVICE):
         return (member.major, member.minor) != (header.major, header.minor)
     return member.mtime != max(0, header.mtime)
+
+
+def _attributes(noted: Member | Header) -> tuple[bytes, int, int, int]:
+    return noted.kind, noted.mode & 0o7777, noted.uid, noted.gid
 
 
 def _with_old(member: Member, before: Known) -> Member:
