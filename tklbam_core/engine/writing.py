@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..api.errors import EngineError, SpaceError, TklbamError
+from ..api.errors import EngineError, LockedError, SpaceError, TklbamError
 from ..api.redact import Redactor
 from ..api.storage import Target
 from .archive import FileSet, SessionKey, group
@@ -63,9 +63,7 @@ class Writing:
             found = survey(target.files(), cache)
         now, late = _session_time(found)
         warnings += late
-        chain = None if request.full else self._extendable(found)
-        if chain is None and not request.full and found.sets:
-            warnings.append("the last chain can't be extended, so this is a full session")
+        chain = self._chain(found, warnings)
         check_room(target, request, chain is None, temporary_directory(self.temp))
         self.redactor.add(request.secret)
         outcome = self._store(found, chain, now, warnings)
@@ -75,7 +73,10 @@ class Writing:
             sync_tree(local, [file.name for file in stored.files])
         here = {file.name for each in found.sets.values() for file in each.files}
         noted = {name: size for name, size in cache.sizes().items() if name in here}
-        cache.note_sizes({**noted, **{file.name: file.size for file in stored.files}})
+        try:
+            cache.note_sizes({**noted, **{file.name: file.size for file in stored.files}})
+        except OSError as error:  # the session is stored
+            warnings.append(f"sizes could not be noted in {cache.root}: {error.strerror}")
         unread = outcome.unread
         if outcome.more_unread:
             unread = [*unread, f"{outcome.more_unread} more files could not be read"]
@@ -91,6 +92,15 @@ class Writing:
             unread=tuple(unread),
             vanished=tuple(outcome.vanished),
         )
+
+    def _chain(self, found: Survey, warnings: list[str]) -> list[FileSet] | None:
+        """What to build on; None for a full session."""
+        if self.request.full:
+            return None
+        chain = self._extendable(found)
+        if chain is None and found.sets:
+            warnings.append("the last chain can't be extended, so this is a full session")
+        return chain
 
     def _extendable(self, found: Survey) -> list[FileSet] | None:
         """The chain that one of the two writers can put an increment on."""
@@ -122,8 +132,13 @@ class Writing:
                     warnings.append(f"{error.what}; they are fetched again")
                     clean(self.target, survey(self.target.files(), self.cache), self.cache)
                     error.path.unlink()
-                    chain = self._extendable(found)
+                    # What was sent may have to stay there.
+                    found = survey(self.target.files(), self.cache)
+                    now, _ = _session_time(found)
+                    chain = self._chain(found, warnings)
             return self._by_duplicity(found, chain, now)
+        except LockedError:
+            raise  # what lies there is the other run's
         except (TklbamError, OSError):
             with contextlib.suppress(TklbamError, OSError):  # the failure itself is what must be told
                 clean(self.target, survey(self.target.files(), self.cache), self.cache)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from ..filelist import EXTRAS
 from ..outcome import Outcome, shown
-from .members import Member
+from .members import Member, another_time, whole_seconds
 from .selection import Selected
 from .signatures import Known
 from .tarheader import CHARACTER, DEVICE, DIRECTORY, FIFO, FILE, SYMLINK, Header
@@ -77,7 +77,7 @@ def batches(members: Iterable[Member]) -> Iterator[list[Member]]:
     size = 0
     for member in members:
         batch.append(member)
-        size += member.size if member.kind == FILE else 0
+        size += member.size + len(member.old or b"")
         if size >= BATCH_SIZE or len(batch) >= BATCH_COUNT:
             yield batch
             batch, size = [], 0
@@ -96,7 +96,7 @@ def _member(each: Selected, status: os.stat_result) -> Member | None:
     kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is None:
         return None
-    mtime = max(0, int(status.st_mtime))
+    mtime = whole_seconds(status)
     device = status.st_rdev if kind in (CHARACTER, DEVICE) else 0
     return Member(
         path=each.path,
@@ -107,7 +107,7 @@ def _member(each: Selected, status: os.stat_result) -> Member | None:
         gid=status.st_gid,
         size=status.st_size if kind == FILE else 0,
         mtime=mtime,
-        seen=0 if kind == FILE and _may_change_unseen(each.path, mtime) else mtime,
+        seen=another_time(mtime) if kind == FILE and _may_change_unseen(each.path, mtime) else mtime,
         owner=_owner(status.st_uid),
         group=_group(status.st_gid),
         link=os.readlink(each.place) if kind == SYMLINK else b"",

@@ -25,8 +25,8 @@ _GONE = (errno.ENOENT, errno.ENOTDIR)
 class Member(NamedTuple):
     """A path to be stored, or (`deleted`) to be stored as gone.
 
-    `path` is as in the session; `place` is where its content lies; `seen` is the time noted with the signature, 0 where
-    the content may still change without the time's changing; `old` is the signature of the content it had.
+    `path` is as in the session; `place` is where its content lies; `seen` is the time noted with the signature, another
+    one where the content may still change without the time's changing; `old` is the signature of the content it had.
     """
 
     path: bytes
@@ -98,8 +98,8 @@ class Packer:
         yield self._part()
 
     def _file(self, member: Member) -> Iterator[Part]:
-        source = _Source(member)
-        with source:
+        with _Source(member) as source:
+            member = source.member
             word = b"snapshot/" if member.old is None else b"diff/"
             content = source.blocks() if member.old is None else librsync.delta(member.old, source.blocks())
             pieces = _pieces(content)
@@ -116,9 +116,9 @@ class Packer:
         self._read += source.just_read()
         seen = member.seen
         if source.error is not None:
-            # What was read is stored, and by its time the next session sees that it has to be read again.
+            # What was read is stored.
             self._failed(member, source.error)
-            seen = 0
+            seen = another_time(member.mtime)
         signature = source.signature.value()
         self._signatures += _header(member, b"signature/" + member.path, len(signature), seen)
         self._signatures += signature + padding(len(signature))
@@ -154,11 +154,12 @@ class Packer:
 
 
 class _Source:
-    """A regular file being read, and signed as it is read. `error` is why reading ended early."""
+    """A regular file being read, and signed as it is read. `member` says what was opened; `error` is why reading ended
+    early."""
 
     def __init__(self, member: Member) -> None:
         self._descriptor = -1
-        self._place = member.place
+        self.member = member
         self.signature = librsync.Signature(member.size)
         self._read = 0
         self._told = 0
@@ -174,14 +175,16 @@ class _Source:
         try:
             # Whatever may lie there by now: no link is followed, and nothing waits for a pipe's other end.
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            self._descriptor = os.open(self._place, flags)
+            self._descriptor = os.open(self.member.place, flags)
         except OSError as error:
             if error.errno in (*_GONE, errno.ELOOP, errno.ENXIO):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
             raise
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
             self.__exit__()
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        self.member = _as_opened(self.member, status)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -202,6 +205,32 @@ class _Source:
             self._read += len(data)
             self.signature.update(data)
             yield data
+
+
+def _as_opened(member: Member, status: os.stat_result) -> Member:
+    """The owner and mode are those of the content, whatever lay under the name before."""
+    mode, mtime = stat.S_IMODE(status.st_mode), whole_seconds(status)
+    if (mode, status.st_uid, status.st_gid, mtime) == (member.mode, member.uid, member.gid, member.mtime):
+        return member
+    return member._replace(
+        mode=mode,
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime=mtime,
+        seen=another_time(mtime),
+        owner=member.owner if status.st_uid == member.uid else b"",
+        group=member.group if status.st_gid == member.gid else b"",
+    )
+
+
+def whole_seconds(status: os.stat_result) -> int:
+    """The time of a file as sessions note it."""
+    return max(0, int(status.st_mtime))
+
+
+def another_time(mtime: int) -> int:
+    """By this the next session sees that the content has to be read again."""
+    return 0 if mtime else 1
 
 
 def _pieces(content: Iterable[bytes]) -> Iterator[bytes]:

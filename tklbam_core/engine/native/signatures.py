@@ -19,7 +19,7 @@ from .tarheader import BLOCK, END, Header, read_header
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _GZIP_TRAILER = struct.Struct("<LL")
 _COPY = 1 << 20
-_ERRORS = (OSError, EOFError, ValueError, *deflate.ERRORS)
+_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, *deflate.ERRORS)
 _PREFIXES = (b"signature/", b"snapshot/", b"deleted/")
 
 

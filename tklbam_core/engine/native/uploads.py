@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...api.storage import Target
+
+LONGEST = 60.0
+"""Seconds that files on their way are waited for when all is lost anyway."""
 
 
 @dataclass
@@ -15,8 +19,9 @@ class Uploads:
     """Stores files under names on the target, `count` at a time, and removes them here.
 
     Whoever hands over a file waits until one of the others has gone, so that no more than `count` wait on the disk.
-    Errors of the target come out of the next call. As a context it ends its threads; what is on its way when it is left
-    by an exception is not waited for.
+    Errors of the target come out of the next call. As a context it ends its threads. When it is left by an exception,
+    what has not begun is dropped, and what is on its way is waited for, so that nothing arrives after whoever cleans up
+    has looked; not for ever, and not where the process is to end.
     """
 
     target: Target
@@ -28,6 +33,7 @@ class Uploads:
         self._waiting: queue.SimpleQueue[tuple[str, Path] | None] = queue.SimpleQueue()
         self._free = threading.Semaphore(self.count)
         self._error: BaseException | None = None
+        self._left = False
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self.count)]
 
     def __enter__(self) -> Uploads:
@@ -36,11 +42,13 @@ class Uploads:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._left = kind is not None
         for _thread in self._threads:
             self._waiting.put(None)
-        if kind is None:
+        if kind is None or issubclass(kind, Exception):
+            deadline = time.monotonic() + LONGEST
             for thread in self._threads:
-                thread.join()
+                thread.join(None if kind is None else max(0.0, deadline - time.monotonic()))
 
     def put(self, name: str, path: Path) -> None:
         """Hands a file over. Raises what an earlier one failed with."""
@@ -64,7 +72,7 @@ class Uploads:
         while (order := self._waiting.get()) is not None:
             name, path = order
             try:
-                if self._error is None:
+                if self._error is None and not self._left:
                     with path.open("rb") as content:
                         self.sizes[name] = path.stat().st_size
                         self.target.write(name, content)
