@@ -203,6 +203,25 @@ def test_server_without_local_infile_gets_inserts(
         assert server.checksums(database) == source.checksums(database)
 
 
+def test_server_that_forbids_local_infile_on_the_way_gets_every_row_once(
+    source: Any, new_server: Any, tools: Any, tmp_path: Path
+) -> None:
+    source.sql(BIG + "ALTER TABLE big DROP PRIMARY KEY")
+    tools.dump(source, tmp_path)
+    server = new_server()
+    request = RestoreRequest(
+        extras=tmp_path,
+        limits=tools.limits(),
+        rollback=None,
+        options=server.options,
+        progress=After(20 << 20, lambda: server.sql("SET GLOBAL local_infile=OFF")),
+    )
+    report = MysqlPlugin().tklbam_database_restore(request)
+    assert report is not None
+    assert report.failures == ()
+    assert server.checksums("d") == source.checksums("d")
+
+
 def test_dump_is_of_one_moment_also_where_floats_are_read_apart(source: Any, tools: Any, tmp_path: Path) -> None:
     """A writer keeps two tables in step while they are read in two ways; what is dumped is in step, too."""
     source.sql(

@@ -18,8 +18,12 @@ from .layout import TableFile
 from .names import qualified, quote
 
 BATCH = 1 << 20
+TRANSACTION = 8 << 20
+"""Bytes of rows after which InnoDB commits: few commits for slow disks, and none long (see `_transactions`)."""
 NO_LOCAL = frozenset({1148, 2068, 3948, 4166})
 ENUM_TRUNCATED = 1265
+WARNINGS = 20
+"""So many of a table's warnings are looked at."""
 SETTINGS = (
     "SET foreign_key_checks=0, unique_checks=0, time_zone='+00:00', "
     "sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_DIR_IN_CREATE'",
@@ -66,10 +70,6 @@ def load_rows(
             count, warnings = _inserts(session, database, table, info, files, tell)
         else:
             count, warnings = _bulk(session, database, table, _own_values(statement, info), info, files, tell)
-    except Error as error:
-        if code(error) not in NO_LOCAL:
-            raise
-        count, warnings = _inserts(session, database, table, info, files, tell)
     finally:
         if info.versioned:
             with contextlib.suppress(Error):
@@ -127,14 +127,46 @@ def _bulk(
             assignments.append(f"{quote(name)}=@v{number}")
         else:
             targets.append(quote(name))
-    with _pipe_of(files, tell) as source:
-        session.execute(
-            f"LOAD DATA LOCAL INFILE '{source}' INTO TABLE {qualified(database, table)} CHARACTER SET utf8mb4 "
-            "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\'' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' "
-            f"({', '.join(targets)})" + (f" SET {', '.join(assignments)}" if assignments else "")
-        )
-        count = session.affected
-    return count, _warnings(session)
+    count = 0
+    warnings: list[tuple[int, str]] = []
+    parts = _transactions(info, files)
+    for number, part in enumerate(parts):
+        try:
+            with _pipe_of(part, tell) as source:
+                session.execute(
+                    f"LOAD DATA LOCAL INFILE '{source}' INTO TABLE {qualified(database, table)} CHARACTER SET utf8mb4 "
+                    "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\'' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' "
+                    f"({', '.join(targets)})" + (f" SET {', '.join(assignments)}" if assignments else "")
+                )
+        except Error as error:
+            if code(error) not in NO_LOCAL:
+                raise
+            rest = [file for each in parts[number:] for file in each]
+            more, said = _inserts(session, database, table, info, rest, tell)
+            return count + more, warnings + said
+        count += session.affected
+        if len(warnings) < WARNINGS:
+            warnings += _warnings(session)
+    return count, warnings
+
+
+def _transactions(info: TableFile, files: Sequence[Path]) -> list[Sequence[Path]]:
+    """Files that are loaded together.
+
+    Engines without transactions build their indexes when the first load ends, so they get everything at once. InnoDB
+    gets some megabytes at a time: while one transaction is long, MariaDB's thread for statistics does not rest.
+    """
+    if info.engine.lower() != "innodb":
+        return [files]
+    groups: list[list[Path]] = []
+    size = TRANSACTION
+    for file, (_, _, length) in zip(files, info.files, strict=True):
+        if size >= TRANSACTION:
+            groups.append([])
+            size = 0
+        groups[-1].append(file)
+        size += length
+    return list(groups)
 
 
 @contextlib.contextmanager
@@ -166,7 +198,7 @@ def _feed(files: Sequence[Path], writing: int, tell: Callable[[int], None]) -> N
 def _warnings(session: Session) -> list[tuple[int, str]]:
     if not session.warning_count:
         return []
-    return [(int(row[1]), str(row[2])) for row in session.rows("SHOW WARNINGS LIMIT 20") if row[0] != "Note"]
+    return [(int(row[1]), str(row[2])) for row in session.rows(f"SHOW WARNINGS LIMIT {WARNINGS}") if row[0] != "Note"]
 
 
 def _inserts(
@@ -189,7 +221,7 @@ def insert_lines(
                 block = b"".join(lines).removesuffix(b"\n")
                 session.execute(start + block.replace(b"\n", b"),(") + b")")
                 count += session.affected
-                if session.warning_count and len(warnings) < 20:
+                if session.warning_count and len(warnings) < WARNINGS:
                     warnings += _warnings(session)
                 tell(len(block))
     return count, warnings
