@@ -110,7 +110,8 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
             conf = first_conf(order, profile, context)
             conf.write(extras)
             overlay = scratch / "overlay"
-            changes = find_changes(order, profile, copies.targets, context, extras, overlay, summary)
+            changes = find_changes(order, profile, copies, context, extras, overlay, summary)
+            copies.prove()
             if not order.skip_files:
                 save_for_backup(context.host, extras / "etc")
             if not order.skip_packages:
@@ -130,7 +131,7 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
 
 
 def open_targets(order: BackupOrder, context: Context) -> Copies:
-    """The targets. Raises the error, before any work is done, when none of them can be written."""
+    """The targets. Raises the error when none of them can be written, which some of them take a while to find out."""
     return open_copies(
         order.addresses,
         lambda address: context.target(address, order.credentials, order.renew),
@@ -175,23 +176,26 @@ def first_conf(order: BackupOrder, profile: Profile, context: Context) -> Backup
 def find_changes(
     order: BackupOrder,
     profile: Profile,
-    targets: Sequence[Target],
+    copies: Copies,
     context: Context,
     extras: Path,
     overlay: Path,
     summary: BackupSummary,
 ) -> Changes:
-    """Scans, writes delta and file list, and notes in the summary what could not be read."""
+    """Scans, writes delta and file list, and notes in the summary what could not be read.
+
+    Ends with an error as soon as no target is left that can be written.
+    """
     rules = PathRules() if order.skip_files else profile.rules + PathRules.among(order.overrides)
     changes = write_changes(
         root=context.host.root,
         profile=profile,
         rules=rules,
-        skip=own_places(order, targets, context, extras, overlay.parent),
+        skip=own_places(order, copies.targets, context, extras, overlay.parent),
         checksum=order.checksum,
         extras=extras,
         file_list=overlay,
-        progress=context.progress,
+        progress=copies.watched(context.progress),
     )
     warn_of_packaged_paths(order, profile, context, summary)
     summary.changes = changes.counts

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from .api.errors import SpaceError, TargetError, TklbamError, UsageError
+from .api.progress import Progress, ProgressEvent
 from .api.storage import Target
 from .conf_values import without_password
 from .context import Context
 from .engine.interface import Chain, Engine, Session, Verification, WriteRequest, WriteResult
+from .listed import ListedTarget
 from .ready import prove_target, ready_for_session
 from .schedule import Interval
 
@@ -44,13 +47,67 @@ class Terms:
     keep_full: int
 
 
+class Proof:
+    """Whether a target can be written: found out beside other work where several threads may use it, else at once."""
+
+    def __init__(self, target: Target, context: Context) -> None:
+        self.target = target
+        self._error: TklbamError | None = None
+        self._thread: threading.Thread | None = None
+        if target.parallel_writes > 1:
+            self._thread = threading.Thread(target=self._prove, args=(context,), daemon=True)
+            self._thread.start()
+        else:
+            self._prove(context)
+
+    def _prove(self, context: Context) -> None:
+        try:
+            with own_failure(self.target.address):
+                prove_target(self.target, context, write=True)
+        except TklbamError as error:
+            self._error = error
+
+    @property
+    def under_way(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def outcome(self) -> TklbamError | None:
+        """Waits for the end; the error where it can't be written."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._error
+
+
 @dataclass(slots=True, kw_only=True)
 class Copies:
     """The targets of one backup, in the order of their addresses. `failed` are those that can't be stored to, by
-    address; `targets` may still turn out to be."""
+    address; `targets` may still turn out to be, which `proofs` are about to tell."""
 
     targets: list[Target] = field(default_factory=list)
     failed: dict[str, TklbamError] = field(default_factory=dict)
+    proofs: list[Proof] = field(default_factory=list)
+
+    def prove(self, *, wait: bool = True) -> None:
+        """Raises the targets' error where none can be written; without `wait` nothing while that is not known yet.
+
+        One that can't be is tried again once there is something to store.
+        """
+        if not self.proofs or (not wait and any(proof.under_way for proof in self.proofs)):
+            return
+        doubted = {proof.target.address: error for proof in self.proofs if (error := proof.outcome()) is not None}
+        hopeless = len(doubted) == len(self.proofs)
+        self.proofs.clear()
+        if hopeless:
+            raise_all({**self.failed, **doubted})
+
+    def watched(self, progress: Progress) -> Progress:
+        """The same, for work that may be ended at any step: by an error, where no target can be written."""
+
+        def report(event: ProgressEvent) -> None:
+            self.prove(wait=False)
+            progress(event)
+
+        return report
 
 
 class NothingStoredError(TklbamError):
@@ -66,9 +123,9 @@ class NothingStoredError(TklbamError):
 def open_copies(
     addresses: Sequence[str], open_target: Callable[[str], Target], context: Context, *, write: bool
 ) -> Copies:
-    """Opens the targets and, with `write`, proves that they can be written. Raises their error where none can be."""
+    """Opens the targets and, with `write`, begins to prove that they can be written. Raises their error where it is
+    known at once that none can be."""
     copies = Copies()
-    doubted: dict[str, TklbamError] = {}
     for address in distinct(addresses):
         try:
             with own_failure(address):
@@ -77,15 +134,11 @@ def open_copies(
             copies.failed[without_password(address)] = error
             continue
         copies.targets.append(target)
-        if not write:
-            continue
-        try:
-            with own_failure(target.address):
-                prove_target(target, context, write=True)
-        except TklbamError as error:
-            doubted[target.address] = error  # it is tried again once there is something to store
-    if (addresses or write) and len(doubted) == len(copies.targets):
-        raise_all({**copies.failed, **doubted})
+        if write:
+            copies.proofs.append(Proof(target, context))
+    if (addresses or write) and not copies.targets:
+        raise_all(copies.failed)
+    copies.prove(wait=False)
     return copies
 
 
@@ -117,13 +170,15 @@ def store_on_all(
 
 
 def _store_on(
-    target: Target, terms: Terms, source: WriteRequest, engine: Engine, context: Context, warn: Warn
+    place: Target, terms: Terms, source: WriteRequest, engine: Engine, context: Context, warn: Warn
 ) -> StoredSession:
+    target = ListedTarget(place)
     full = ready_for_session(target, terms.secret, terms.full_backup, engine, context)
     result = engine.write(target, replace(source, full=full))
     for warning in result.warnings:
         warn(warning)
     # From here on the session is there, whatever else fails.
+    target.look_again()
     verification = verified(target, result.session, terms.secret, engine)
     for problem in verification.problems:
         warn(f"{target.address}: {problem}")

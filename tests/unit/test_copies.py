@@ -185,6 +185,67 @@ def test_a_full_disk_under_the_extras_is_recorded_as_a_failure(tklbam: Tklbam, r
     assert "Interrupted" not in shown
 
 
+REMOTE = """
+import time
+from pathlib import Path
+from tklbam_core.api import TargetError, hookimpl
+from tklbam_storage_local.target import LocalTarget
+
+class Remote(LocalTarget):
+    parallel_writes = 2
+    def check(self, *, write):
+        end = time.monotonic() + 20
+        while not EXTRAS.exists():
+            if time.monotonic() > end:
+                raise TargetError("nothing was done meanwhile", "")
+            time.sleep(0.01)
+        if "locked" in self.address:
+            raise TargetError("the key does not fit", "Find it.")
+        super().check(write=write)
+
+@hookimpl
+def tklbam_storage_target(request):
+    if request.address.startswith("remote:"):
+        return Remote(request.address, Path("/" + request.address.removeprefix("remote:///")))
+"""
+
+
+def test_a_target_is_proven_while_the_system_is_scanned_and_before_anything_is_dumped(
+    tklbam: Tklbam, root: Path, tmp_path: Path, install: Install
+) -> None:
+    install(
+        "remote-storage",
+        {"storage": {"remote": "remote_storage"}},
+        remote_storage=REMOTE + f"EXTRAS = Path('{root}/TKLBAM')\n",
+    )
+    install("count-db", {"databases": {"count": "count_db"}}, count_db=COUNTING + f"PLACE = '{tmp_path}/calls'\n")
+    (tmp_path / "open").mkdir()
+    done = tklbam("backup", "--address", f"remote://{tmp_path}/locked")
+    assert done.status == 1, done
+    assert "the key does not fit" in done.err
+    assert not (tmp_path / "calls").exists()
+    assert not (root / "TKLBAM").exists()
+    both = ("--address", f"remote://{tmp_path}/open", "--address", f"remote://{tmp_path}/locked")
+    done = tklbam("backup", *both)
+    assert done.status == 3, done
+    assert "key does not fit" in done.err
+    assert f"Stored a full session at remote://{tmp_path}/open" in done.err
+
+
+def test_a_backup_lists_its_target_before_it_stores_and_after(
+    tklbam: Tklbam, root: Path, tmp_path: Path, install: Install
+) -> None:
+    counting = ODD.replace(
+        '        if "broken" in', f"        open('{tmp_path}/listed', 'a').write('x')\n        if \"broken\" in"
+    )
+    install("odd-storage", {"storage": {"odd": "odd_storage"}}, odd_storage=counting)
+    for _ in range(2):
+        (tmp_path / "listed").write_text("")
+        done = tklbam("backup", "--address", f"odd://{tmp_path}/target")
+        assert done.status == 0, done
+        assert len((tmp_path / "listed").read_text()) <= 3, "once before, what was written, and its verification"
+
+
 class Lossy(DuplicityEngine):
     """Loses a volume right after it was stored, as a bad disk would."""
 

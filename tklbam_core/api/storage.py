@@ -27,7 +27,8 @@ class Target(abc.ABC):
     """True where this machine's credentials can add sessions and not delete any: nothing is pruned or cleaned there."""
 
     parallel_writes: int = 1
-    """How many calls of `write` may be under way at once, each in a thread of its own."""
+    """How many calls of `write` may be under way at once, each in a thread of its own. With more than 1 the other
+    methods, too, may be called from any thread."""
 
     @abc.abstractmethod
     def engine(self) -> EngineAddress:

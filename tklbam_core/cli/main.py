@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -131,6 +133,7 @@ def _run(command: Callable[[], click.Command], prog_name: str, arguments: list[s
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     redactor = _redactor(words)
+    atexit.register(gc.freeze)  # else all that there is would be looked through for garbage once more at the end
     try:
         status = command().main(
             args=words,
