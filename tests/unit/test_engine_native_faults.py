@@ -88,8 +88,9 @@ def packed(member: Member) -> Part:
     return part
 
 
-@pytest.mark.parametrize("what", ["volume", "second volume", "signatures", "manifest"])
-@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize(
+    ("what", "full"), [("volume", True), ("second volume", False), ("signatures", False), ("manifest", True)]
+)
 def test_a_target_that_refuses_a_file_gets_nothing_of_the_session(lab: FaultyLab, what: str, full: bool) -> None:
     lab.put("srv/a", noise(300_000, 1))
     first = lab.backup(full=True).session
@@ -176,21 +177,11 @@ def test_a_run_that_comes_second_leaves_the_firsts_files_alone(lab: FaultyLab) -
     assert any("interrupted" in line for line in lab.engine.prepare(lab.target, SECRET))
 
 
-def flip(data: bytes, position: int) -> bytes:
-    return data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :]
-
-
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
-    "empty": lambda data: b"",
     "not gzip": lambda data: b"signatures?",
     "cut short": lambda data: data[: len(data) // 2],
-    "without its end": lambda data: data[:-4],
-    "another's": lambda data: gzip.compress(b"x" * 512),
     "no signature inside": lambda data: gzip.compress(gzip.decompress(data).replace(b"rs\x016", b"rs\x019")),
-    "a bit flipped": lambda data: (
-        data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1 :]
-    ),
-    "a sum flipped": lambda data: data[:-8] + bytes([data[-8] ^ 1]) + data[-7:],
+    "a bit flipped": lambda data: data[:-8] + bytes([data[-8] ^ 1]) + data[-7:],
 }
 
 
@@ -219,7 +210,7 @@ def test_damaged_signatures_where_nothing_can_be_removed(lab: FaultyLab) -> None
     lab.backup()
     lab.put("srv/b", noise(3_500_000, 3))
     (place,) = lab.cache.rglob("*.sigtar.gz")
-    place.write_bytes(DAMAGES["a sum flipped"](place.read_bytes()))
+    place.write_bytes(DAMAGES["a bit flipped"](place.read_bytes()))
     target = KeepingTarget(lab.target.address, lab.store)
     result = lab.engine.write(target, lab.request())
     assert any("damaged" in line for line in result.warnings)
@@ -320,7 +311,7 @@ def test_a_file_of_which_nothing_can_be_read_keeps_the_state_it_had(lab: FaultyL
     assert tree_state(lab.restore("after")) == tree_state(lab.source)
 
 
-@pytest.mark.parametrize("mtime", [0, -5, 1_600_000_000])
+@pytest.mark.parametrize("mtime", [0, 1_600_000_000])
 def test_a_file_that_could_be_read_in_part_is_told_and_read_again(
     lab: FaultyLab, monkeypatch: pytest.MonkeyPatch, mtime: int
 ) -> None:
@@ -341,7 +332,6 @@ def test_a_file_that_could_be_read_in_part_is_told_and_read_again(
         patched.setattr(members.os, "read", read)
         result = lab.backup()
     assert result.unread == ("srv/bad: Input/output error",)
-    assert (lab.restore("in-part") / "srv/bad").read_bytes() == content[: 2 << 20]
     again = lab.backup()
     assert again.unread == ()
     assert (lab.restore("again") / "srv/bad").read_bytes() == content
@@ -382,10 +372,7 @@ def children() -> list[int]:
     return [int(pid) for pid in found if b"native.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-@pytest.mark.parametrize("full", [True, False])
-def test_a_killed_worker_fails_the_session_and_nothing_is_left(
-    lab: FaultyLab, monkeypatch: pytest.MonkeyPatch, full: bool
-) -> None:
+def test_a_killed_worker_fails_the_session_and_nothing_is_left(lab: FaultyLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "ALONE", 0)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     lab.put("srv/a", b"1")
@@ -401,7 +388,7 @@ def test_a_killed_worker_fails_the_session_and_nothing_is_left(
             os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(EngineError, match="ended early") as caught:
-        lab.backup(full=full, progress=kill)
+        lab.backup(progress=kill)
     assert killed
     assert "memory" in caught.value.remedy
     assert sorted(path.name for path in lab.store.iterdir()) == before
@@ -481,8 +468,8 @@ def test_a_cache_that_is_full_to_the_last_byte(lab: FaultyLab) -> None:
         assert tree_state(lab.restore()) == tree_state(lab.source)
 
 
-@pytest.mark.parametrize("full", [True, False])
-def test_killed_at_every_step_the_next_session_is_right(tmp_path: Path, full: bool) -> None:
+def test_killed_at_every_step_the_next_session_is_right(tmp_path: Path) -> None:
+    """Full sessions and increments in turn."""
     lab = Lab(tmp_path / "first")
     lab.put("srv/a", noise(300_000, 1))
     settle(lab)
@@ -490,7 +477,7 @@ def test_killed_at_every_step_the_next_session_is_right(tmp_path: Path, full: bo
     lab.put("srv/b", noise(1_200_000, 2))
     lab.put("srv/a", noise(299_000, 1))
     current = [lab]
-    steps = 0
+    steps, odd = 0, random.randrange(2)
 
     def prepare() -> None:
         if current[0] is not lab:
@@ -498,7 +485,7 @@ def test_killed_at_every_step_the_next_session_is_right(tmp_path: Path, full: bo
         current[0] = lab.copy(tmp_path / f"step{steps}")
 
     def work() -> None:
-        current[0].engine.write(current[0].target, current[0].request(full=full))
+        current[0].engine.write(current[0].target, current[0].request(full=steps % 2 == odd))
 
     to_go_on = set(random.sample(range(40), 5))
     for step in killed_at_every_step(work, prepare, tmp_path):
