@@ -122,12 +122,13 @@ def _may_change_unseen(path: bytes, mtime: int) -> bool:
 
 
 def _differs(member: Member, before: Known) -> bool:
-    """As duplicity compares: sizes are not known, and of a link only its text counts."""
+    """As duplicity compares: sizes are not known, and of links and devices the time does not count. It does not see the
+    new owner of a link, though."""
     header = before.header
     if member.kind != header.kind:
         return True
     if member.kind == SYMLINK:
-        return member.link != header.link
+        return (member.link, member.uid, member.gid) != (header.link, header.uid, header.gid)
     if _attributes(member) != _attributes(header):
         return True
     if member.kind in (CHARACTER, DEVICE):
