@@ -177,8 +177,7 @@ def _store_on(
     result = engine.write(target, replace(source, full=full))
     for warning in result.warnings:
         warn(warning)
-    # From here on the session is there, whatever else fails.
-    target.look_again()
+    # From here on the session is there, whatever else fails. It is verified by what was listed after all was stored.
     verification = verified(target, result.session, terms.secret, engine)
     for problem in verification.problems:
         warn(f"{target.address}: {problem}")

@@ -17,23 +17,19 @@ class ListedTarget(WrappedTarget):
         super().__init__(target)
         self._listed: tuple[StoredFile, ...] | None = None
 
-    def look_again(self) -> None:
-        """The next listing is a fresh one."""
-        self._listed = None
-
     def files(self) -> Iterator[StoredFile]:
         if self._listed is None:
             self._listed = tuple(self.target.files())
         yield from self._listed
 
     def engine(self) -> EngineAddress:
-        self.look_again()  # duplicity writes and deletes behind our back
+        self._listed = None  # duplicity writes and deletes behind our back
         return self.target.engine()
 
     def write(self, name: str, content: BinaryIO) -> None:
-        self.look_again()
+        self._listed = None
         self.target.write(name, content)
 
     def delete(self, names: Iterable[str]) -> None:
-        self.look_again()
+        self._listed = None
         self.target.delete(names)

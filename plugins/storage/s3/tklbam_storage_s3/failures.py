@@ -90,60 +90,57 @@ _PASSING = frozenset({_LATER, _REFUSED, _REACH, _ANSWER, _BROKEN, _RESOLVE})
 _SKEWED = frozenset({"RequestTimeTooSkewed"})
 _SIGNATURE = frozenset({"SignatureDoesNotMatch", "AccessDenied", "403", "Forbidden", "InvalidAccessKeyId"})
 
-_SAID: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
-    (re.compile(pattern, re.I), what, remedy)
-    for pattern, what, remedy in (
-        (
-            r"NO_CERTIFICATE_OR_CRL_FOUND|\[X509\]|PEM lib|Invalid CA bundle",
-            "the file of certificates holds none",
-            "Check storage-option s3-ca-file.",
-        ),
-        (
-            r"WRONG_VERSION_NUMBER|record layer failure|unknown protocol|EOF occurred in violation of protocol",
-            "it does not speak TLS",
-            "If it speaks plain HTTP, set storage-option s3-tls=no.",
-        ),
-        (
-            r"certificate verify failed|CERTIFICATE_VERIFY_FAILED|SSL validation failed|hostname .* doesn't match",
-            "its certificate is not to be trusted",
-            "Name the authority that signed it in storage-option s3-ca-file, or check the host.",
-        ),
-        (
-            r"Failed to resolve|Name or service not known|name resolution|nodename nor servname|No address associated",
-            "its name can't be resolved",
-            _RESOLVE,
-        ),
-        (
-            r"Connection refused",
-            "nobody answers at that port",
-            _REFUSED,
-        ),
-        (
-            r"Network is unreachable|No route to host",
-            "it can't be reached",
-            _REACH,
-        ),
-        (
-            r"timed? ?out",
-            "it does not answer in time",
-            _ANSWER,
-        ),
-        (
-            r"Could not connect to the endpoint|Connection was closed|Connection reset|Connection aborted"
-            r"|IncompleteRead|Connection broken|Failed to connect to proxy",
-            "the connection broke off",
-            _BROKEN,
-        ),
-        (
-            r"credentials could not be asked for|credentials .*have expired|refreshed credentials are still expired"
-            r"|retrieving credentials",
-            "the credentials have expired and could not be renewed",
-            "Check the Hub or the service that hands them out.",
-        ),
-        (r"Unable to locate credentials|Partial credentials", "there are no credentials", PROVIDE),
-    )
+_SAID: tuple[tuple[str, str, str], ...] = (
+    (
+        r"NO_CERTIFICATE_OR_CRL_FOUND|\[X509\]|PEM lib|Invalid CA bundle",
+        "the file of certificates holds none",
+        "Check storage-option s3-ca-file.",
+    ),
+    (
+        r"WRONG_VERSION_NUMBER|record layer failure|unknown protocol|EOF occurred in violation of protocol",
+        "it does not speak TLS",
+        "If it speaks plain HTTP, set storage-option s3-tls=no.",
+    ),
+    (
+        r"certificate verify failed|CERTIFICATE_VERIFY_FAILED|SSL validation failed|hostname .* doesn't match",
+        "its certificate is not to be trusted",
+        "Name the authority that signed it in storage-option s3-ca-file, or check the host.",
+    ),
+    (
+        r"Failed to resolve|Name or service not known|name resolution|nodename nor servname|No address associated",
+        "its name can't be resolved",
+        _RESOLVE,
+    ),
+    (
+        r"Connection refused",
+        "nobody answers at that port",
+        _REFUSED,
+    ),
+    (
+        r"Network is unreachable|No route to host",
+        "it can't be reached",
+        _REACH,
+    ),
+    (
+        r"timed? ?out",
+        "it does not answer in time",
+        _ANSWER,
+    ),
+    (
+        r"Could not connect to the endpoint|Connection was closed|Connection reset|Connection aborted"
+        r"|IncompleteRead|Connection broken|Failed to connect to proxy",
+        "the connection broke off",
+        _BROKEN,
+    ),
+    (
+        r"credentials could not be asked for|credentials .*have expired|refreshed credentials are still expired"
+        r"|retrieving credentials",
+        "the credentials have expired and could not be renewed",
+        "Check the Hub or the service that hands them out.",
+    ),
+    (r"Unable to locate credentials|Partial credentials", "there are no credentials", PROVIDE),
 )
-_CODE = re.compile(r"An error occurred \(([\w.]+)\) when calling the (\w+) operation")
+_CODE = r"An error occurred \(([\w.]+)\) when calling the (\w+) operation"
 
 
 class _Words:
@@ -185,12 +182,12 @@ def from_code(
 
 def from_text(place: Place, text: str, *, transient: bool = False) -> TklbamError | None:
     """The error behind what duplicity or boto3 said in words; None where nothing in it is known."""
-    for match in reversed(list(_CODE.finditer(text))):
+    for match in reversed(list(re.finditer(_CODE, text))):
         found = from_code(place, match[1], match[2], transient=transient)
         if found is not None:
             return found
     words = _Words(place, transient)
-    return next((words.error(what, remedy) for pattern, what, remedy in _SAID if pattern.search(text)), None)
+    return next((words.error(what, remedy) for pattern, what, remedy in _SAID if re.search(pattern, text, re.I)), None)
 
 
 def clock_skew(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

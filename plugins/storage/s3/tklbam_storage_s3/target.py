@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from tklbam_core.api import EngineAddress, StoredFile, Target, TargetError, TklbamError
 
 from .address import DEFAULT_REGION, Place
-from .agent import Agent
 from .check import MISSING, OURS, check, time_of
 from .client import new_client, new_manager, new_session
 from .credentials import CredentialSource, gather
@@ -23,6 +22,9 @@ from .engine import engine_address
 from .failures import code_of, from_text, told
 from .settings import Settings
 from .stream import ObjectReader, OneWay
+
+if TYPE_CHECKING:
+    from .agent import Agent
 
 BATCH = 1000
 """Objects that one call may delete."""
@@ -98,6 +100,8 @@ class S3Target(Target):
 
     @property
     def _agent(self) -> Agent:
+        from .agent import Agent
+
         agent: Agent = self._once("agent", lambda: Agent(self._source.current))
         return agent
 
