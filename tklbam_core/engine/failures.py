@@ -104,7 +104,7 @@ def reading(failure: Failure) -> TklbamError:
         what = f"the archive does not hold that path: {failure.reason}"
         return NotInArchiveError(what, "Check the path and the time.")
     if EXCEPTION in failure.codes and OUTSIDE.search(text) and not FULL.search(text):
-        return _unsafe(failure.target, failure.reason)
+        return unsafe(failure.target, failure.reason)
     space = failure._space()
     if space is not None:
         return space
@@ -157,7 +157,7 @@ def partly(target: Target, destination: Path, unread: Sequence[str], count: int)
             "Free some space there, or restore to another place.",
         )
     if OUTSIDE.search(text):
-        return _unsafe(target, unread[0])
+        return unsafe(target, unread[0])
     return ArchiveError(
         f"{count} files could not be restored from {target.address}: {unread[0]}",
         "The rest was restored. Restore an earlier state with --time to get those files.",
@@ -167,6 +167,11 @@ def partly(target: Target, destination: Path, unread: Sequence[str], count: int)
 def altered(target: Target, name: str) -> ArchiveError:
     """A file that has another hash than it should."""
     return ArchiveError(f"{name} at {target.address} is damaged: it is not what its manifest says", _OTHER_TIME)
+
+
+def damaged_file(target: Target, name: str, why: str) -> ArchiveError:
+    """A file that is not what a session is made of."""
+    return ArchiveError(f"{name} at {target.address} is damaged: {why}", _OTHER_TIME)
 
 
 def unreadable(target: Target, name: str, why: Unreadable) -> ArchiveError:
@@ -184,7 +189,8 @@ def damaged(target: Target, key: SessionKey, reasons: Sequence[str]) -> ArchiveE
     )
 
 
-def _unsafe(target: Target, reason: str) -> UnsafePathError:
+def unsafe(target: Target, reason: str) -> UnsafePathError:
+    """An archive that tried what it must not."""
     return UnsafePathError(
         f"the archive at {target.address} tries to write outside the directory it is restored to: {reason}",
         "Nothing outside was touched. Do not trust this archive.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from .cache import Cache
 from .decrypt import Unreadable, read_manifest
 from .interface import FetchRequest
 from .manifest import Manifest
+from .native.restoring import NativeRestore, UnsupportedArchiveError
 from .patience import Patience
 from .program import CommandLine, Program, launcher
 from .restore_cache import CacheFullError, RestoreCache, Stage, Wanted
@@ -31,13 +33,14 @@ from .workspace import Workspace, workspace
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetching:
     """One restore. `temp` is for the program's temporary files (None: the system's directory); `kept` is what earlier
-    restores downloaded (None: nothing is kept)."""
+    restores downloaded (None: nothing is kept); `program` finds duplicity; without `native` it reads everything."""
 
     target: Target
     request: FetchRequest
     cache: Cache
     temp: Path | None
-    program: Program
+    program: Callable[[], Program]
+    native: bool
     patience: Patience
     redactor: Redactor
     kept: RestoreCache | None
@@ -70,9 +73,10 @@ class Fetching:
                 archive = Cache(place.path / "staged", self.target.address)
                 archive.create()
                 archive.fill_for_restore(chain, [], self.cache)
-                wanted = []
+                wanted, manifests = [], []
                 for each in chain:
                     manifest = self._manifest(each, archive, place, stage)
+                    manifests.append(manifest)
                     volumes = manifest.holding(self.request.path)
                     wanted += [Wanted(each.volumes[number], manifest.volumes[number]) for number in volumes]
                 if not stage.reserve(wanted):
@@ -81,7 +85,8 @@ class Fetching:
                 # What is not needed must be seen to be there all the same.
                 stage.stand_in(file.name for each in chain for file in each.files)
                 try:
-                    self._run(chain, archive, place, stage.path)
+                    if not self._read(chain, manifests, place, stage.path, proven=True):
+                        self._run(chain, archive, place, stage.path)
                 except ArchiveError:
                     unproven = [volume for volume in wanted if not volume.sha1]
                     for volume in unproven:
@@ -118,9 +123,36 @@ class Fetching:
         archive = Cache(place.path / "archive", self.target.address)
         archive.create()
         archive.fill_for_restore(sets, [each for each in found.sets.values() if each not in sets], self.cache)
-        for each in chain:
-            self._manifest(each, archive, place, None)
-        self._run(chain, archive, place, None)
+        manifests = [self._manifest(each, archive, place, None) for each in chain]
+        local = self.target.local_path()
+        if local is None or not self._read(chain, manifests, place, local, proven=False):
+            self._run(chain, archive, place, None)
+
+    def _read(
+        self, chain: list[FileSet], manifests: list[Manifest], place: Workspace, directory: Path, *, proven: bool
+    ) -> bool:
+        """Restores by our own reader; False where it can't read this archive, and nothing is there of it."""
+        if not self.native:
+            return False
+        restore = NativeRestore(
+            target=self.target,
+            directory=directory,
+            chain=chain,
+            manifests=manifests,
+            path=self.request.path,
+            destination=self.request.destination,
+            secret=self.request.secret,
+            place=place,
+            proven=proven,
+            phase="unpack" if proven else "download",
+            progress=self.request.progress,
+        )
+        try:
+            restore.restore()
+        except UnsupportedArchiveError:
+            _empty(self.request.destination)
+            return False
+        return True
 
     def _run(self, chain: list[FileSet], archive: Cache, place: Workspace, stage: Path | None) -> None:
         largest = max(file.size for each in chain for file in each.volumes.values())
@@ -133,7 +165,7 @@ class Fetching:
             return launcher([word for path in writable for word in ("--writable", str(path))], restore)
 
         job = Job(
-            program=self.program,
+            program=self.program(),
             target=self.target,
             workspace=place,
             archive_dir=archive.root,

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from ..api.errors import CommandError, EngineError, PluginError, UnsafePathError
+from ..api.errors import CommandError, EngineError, PluginError
 from ..api.models import EngineAddress
 from ..api.process import start
 from ..api.progress import Progress, ProgressEvent
 from ..api.redact import Redactor, split_password
 from ..api.storage import Target
 from . import events
-from .confined import REFUSED
 from .failures import MISMATCHED_HASH, Failure
 from .patience import Patience
 from .program import CommandLine, Program
+from .walls import refused
 from .workspace import Workspace
 
 FILES = "{files}"
@@ -99,12 +99,7 @@ def run_duplicity(
                     process.stop()
             return account, None
         except CommandError as error:
-            if error.status == REFUSED and "confined:" in error.stderr:
-                raise UnsafePathError(
-                    "this kernel lets nothing keep a restore inside its directory "
-                    f"({error.stderr.split('confined:')[-1].strip()})",
-                    "Restore as root, or where unprivileged user namespaces are allowed.",
-                ) from error
+            refused(error)
             return account, Failure(
                 status=error.status,
                 errors=tuple(account.errors),

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from ..api.process import run
 PREFIX = "tklbam-engine-"
 _LONGEST = 75
 """Characters of a GnuPG home with which its agent's sockets still fit into a socket address (108 bytes)."""
+_MAKING = 600
+"""Seconds after which a workspace without a lock is nobody's."""
 _SHORT = Path("/tmp")
 """Where the GnuPG home goes when the temporary directory's own path is too long for that."""
 
@@ -86,7 +89,18 @@ def _locked_directory(parent: Path) -> Iterator[tuple[Path, int]]:
     finally:
         if lock >= 0:
             os.close(lock)
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Removes a workspace, its lock last: without it nobody could tell that it is stale."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(path):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != "lock":
+                os.unlink(entry)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_stale(temp: Path | None) -> list[str]:
@@ -99,6 +113,9 @@ def remove_stale(temp: Path | None) -> list[str]:
         try:
             lock = os.open(path / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _MAKING:
+                    _remove(path)  # whoever made it died before there was a lock, or when it was all but gone
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,7 +123,7 @@ def remove_stale(temp: Path | None) -> list[str]:
             continue
         finally:
             os.close(lock)
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         said.append(f"removed the temporary files of an interrupted run, {path}")
     return said
 

@@ -42,6 +42,11 @@ def last_segment(data: bytes) -> bytes:
     return made
 
 
+def decompressor(window: int) -> Any:
+    """As `zlib.decompressobj`."""
+    return _library.decompressobj(window)
+
+
 def crc32(data: bytes, value: int = 0) -> int:
     """As `zlib.crc32`."""
     result: int = _library.crc32(data, value)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 from ...api.errors import EngineError
 
@@ -124,6 +124,18 @@ def delta(old_signature: bytes, data: Iterable[bytes]) -> Iterator[bytes]:
     try:
         job = _Job(library.new_deltamaker(old_signature))
         for piece in data:
+            yield from job.feed(piece)
+        yield from job.end()
+    except library.librsyncError as error:
+        raise EngineError(f"librsync: {error}", "") from error
+
+
+def patch(basis: BinaryIO, delta_data: Iterable[bytes]) -> Iterator[bytes]:
+    """The new content that a delta makes of the old one, a true file. Raises EngineError for a damaged delta."""
+    library = _library()
+    try:
+        job = _Job(library.new_patchmaker(basis))
+        for piece in delta_data:
             yield from job.feed(piece)
         yield from job.end()
     except library.librsyncError as error:

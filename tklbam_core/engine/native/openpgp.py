@@ -24,20 +24,27 @@ WEAK, STRONG = 0xFF, 0x01
 """Coded counts (3.7.1.3) of 65,011,712 and 1,088 bytes to be hashed for a key."""
 
 
-def derive_key(passphrase: bytes, salt: bytes, coded_count: int) -> bytes:
-    """The 32 bytes of an iterated and salted S2K with SHA-256."""
-    count = (16 + (coded_count & 15)) << ((coded_count >> 4) + 6)
+def derive_key(
+    passphrase: bytes, salt: bytes, coded_count: int | None, hash_name: str = "sha256", size: int = 32
+) -> bytes:
+    """The `size` bytes that a passphrase becomes (3.7.1): iterated and salted, with a coded count; salted without one;
+    simple without salt."""
     once = salt + passphrase
+    count = 0 if coded_count is None else (16 + (coded_count & 15)) << ((coded_count >> 4) + 6)
     count = max(count, len(once))
-    digest = hashlib.sha256()
-    many = once * (65536 // len(once) + 1)
-    for _ in range(count // len(many)):
-        digest.update(many)
-    digest.update(many[: count % len(many)])
-    return digest.digest()
+    many = once * (65536 // max(1, len(once)) + 1)
+    key = b""
+    for number in range(-(-size // hashlib.new(hash_name, usedforsecurity=False).digest_size)):
+        digest = hashlib.new(hash_name, bytes(number), usedforsecurity=False)
+        for _ in range(count // max(1, len(many))):
+            digest.update(many)
+        digest.update(many[: count % max(1, len(many))])
+        key += digest.digest()
+    return key[:size]
 
 
-def _cipher(key: bytes) -> Any:
+def new_cipher(key: bytes) -> Any:
+    """AES as OpenPGP uses it: CFB whose vector is zeros, for what begins with random bytes (13.9)."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
     try:
@@ -45,7 +52,7 @@ def _cipher(key: bytes) -> Any:
     except ImportError:  # before version 45 it was at home there
         from cryptography.hazmat.primitives.ciphers.modes import CFB
 
-    return Cipher(algorithms.AES(key), CFB(bytes(16))).encryptor()
+    return Cipher(algorithms.AES(key), CFB(bytes(16)))
 
 
 class Encryptor:
@@ -57,7 +64,7 @@ class Encryptor:
     def __init__(self, out: BinaryIO, passphrase: str, coded_count: int) -> None:
         salt = os.urandom(8)
         self._out = out
-        self._cipher = _cipher(derive_key(passphrase.encode(), salt, coded_count))
+        self._cipher = new_cipher(derive_key(passphrase.encode(), salt, coded_count)).encryptor()
         self._plain = hashlib.sha1(usedforsecurity=False)  # what the format prescribes, not a choice
         self._written = hashlib.sha1(usedforsecurity=False)
         self._waiting = bytearray(b"\x01")

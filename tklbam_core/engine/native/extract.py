@@ -1,0 +1,169 @@
+"""The program that restores, behind walls: an order on standard input, files into the destination, records to output.
+
+The order is one JSON object, see `Order`. Records are JSON objects, a line each: `{"at": BYTES}` of all volumes,
+`{"unread": [PATH, WHY]}`, and at the end `{"done": PATHS}` or `{"failed": KIND, "name": VOLUME, "what": …}`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .decryption import Stream, UnsupportedMessageError, WrongPassphraseError, plain_text
+from .entries import DamagedVolumeError, Volume, read_sessions
+from .placing import Placer, UnsafeNameError
+from .tarheader import DIRECTORY
+
+AHEAD = 4
+"""Pieces of plain text that are ready before they are needed, for each session."""
+OFTEN = 0.2
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """`sessions` are the volumes' paths and SHA-1 ("" where not known), oldest session first; `path` is the directory
+    that becomes the destination ("": all)."""
+
+    sessions: Sequence[Sequence[tuple[str, str]]]
+    path: str
+    destination: str
+    scratch: str
+    own: bool
+    secret: str = field(repr=False)
+
+
+class _Failure(Exception):
+    """`kind` is one of wrong-secret, unsupported, altered, damaged, unsafe, full, disk, missing."""
+
+    def __init__(self, kind: str, what: str, name: str = "") -> None:
+        super().__init__(what)
+        self.kind = kind
+        self.name = name
+
+
+def _say(**record: object) -> None:
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+class _Meter:
+    """Bytes read of all volumes, told now and then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at = 0
+        self._last = 0.0
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._at += size
+            if time.monotonic() - self._last >= OFTEN:
+                self._last = time.monotonic()
+                _say(at=self._at)
+
+
+class _Session:
+    """The volumes of a session, decrypted ahead in a thread."""
+
+    def __init__(self, volumes: Sequence[tuple[str, str]], secret: str, meter: _Meter) -> None:
+        self._volumes = volumes
+        self._secret = secret
+        self._meter = meter
+        self._ready: queue.Queue[bytes | BaseException | None] = queue.Queue(AHEAD)
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def __iter__(self) -> Iterator[Volume]:
+        for path, _ in self._volumes:
+            yield Volume(os.path.basename(path), Stream(self._pieces()).read)
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Of one volume; None ends it."""
+        while (piece := self._ready.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+
+    def _work(self) -> None:
+        for path, sha1 in self._volumes:
+            name = os.path.basename(path)
+            end: BaseException | None = None
+            try:
+                for piece in self._plain(path, sha1):
+                    self._ready.put(piece)
+            except WrongPassphraseError as error:
+                end = _Failure("wrong-secret", str(error), name)
+            except UnsupportedMessageError as error:
+                end = _Failure("unsupported", str(error), name)
+            except ValueError as error:
+                end = _Failure("damaged", str(error), name)
+            except BaseException as error:  # noqa: BLE001 - it is raised where it can be dealt with
+                end = error
+            self._ready.put(end)
+
+    def _plain(self, path: str, sha1: str) -> Iterator[bytes]:
+        with open(path, "rb", buffering=0) as file:
+            if sha1 and hashlib.file_digest(file, "sha1").hexdigest() != sha1:
+                raise _Failure("altered", "its hash is another one", os.path.basename(path))
+            file.seek(0)
+
+            def read(size: int) -> bytes:
+                data = file.read(size)
+                self._meter.add(len(data))
+                return data
+
+            yield from plain_text(read, self._secret)
+
+
+def extract(order: Order) -> int:
+    """Restores; the number of paths. Raises _Failure."""
+    prefix = os.fsencode(order.path)
+    begin = len(prefix) + 1 if prefix else 0
+    meter = _Meter()
+    sessions = [iter(_Session(volumes, order.secret, meter)) for volumes in order.sessions]
+
+    def unread(path: bytes, why: str) -> None:
+        _say(unread=[path.decode("utf-8", "backslashreplace"), why])
+
+    def wanted(path: bytes) -> bool:
+        return not prefix or path == prefix or path.startswith(prefix + b"/")
+
+    placer = Placer(Path(order.destination), order.own, Path(order.scratch), unread)
+    count = 0
+    for path, entries in read_sessions(sessions, wanted):
+        newest = entries[-1]
+        if path == prefix and newest.word != b"deleted" and newest.header.kind != DIRECTORY:
+            raise _Failure("unsupported", "it is no directory")
+        count += newest.word != b"deleted"
+        placer.place(path[begin:], entries)
+    placer.finish()
+    if not count:
+        raise _Failure("missing", order.path)
+    return count
+
+
+def main() -> None:
+    """Reads the order, restores, and says how it went."""
+    order = Order(**json.load(sys.stdin))
+    try:
+        _say(done=extract(order))
+    except _Failure as failure:
+        _say(failed=failure.kind, name=failure.name, what=str(failure))
+    except DamagedVolumeError as error:
+        _say(failed="damaged", name=error.name, what=str(error))
+    except UnsafeNameError as error:
+        _say(failed="unsafe", name="", what=str(error))
+    except ValueError as error:
+        _say(failed="damaged", name="", what=str(error))
+    except OSError as error:
+        kind = "full" if error.errno in _DISK_FULL else "disk"
+        _say(failed=kind, name="", what=error.strerror or str(error))

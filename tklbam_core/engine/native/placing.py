@@ -1,0 +1,169 @@
+"""Restored paths put into an empty directory, which nothing leaves: every step is made from an open directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from ...api.errors import EngineError
+from . import librsync
+from .entries import Entry
+from .tarheader import CHARACTER, DEVICE, DIRECTORY, FIFO, FILE, SYMLINK, Header
+
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class UnsafeNameError(ValueError):
+    """A path that would lead out of the directory."""
+
+
+class Placer:
+    """Makes the paths below `destination`, in the order of their components.
+
+    With `own` they get their owners, by number. `scratch` is for what deltas are applied to. `unread` is told of paths
+    that could not be made, and why.
+    """
+
+    def __init__(self, destination: Path, own: bool, scratch: Path, unread: Callable[[bytes, str], None]) -> None:
+        self._own = own
+        self._scratch = scratch
+        self._unread = unread
+        # Directories that are open: their names from the destination on, and what they get at the end.
+        self._open: list[tuple[bytes, int, Header | None]] = [(b"", os.open(destination, _DIRECTORY), None)]
+
+    def place(self, path: bytes, entries: Sequence[Entry]) -> None:
+        """Makes what the entries led to. Raises ValueError for what can't be, OSError where a disk fails."""
+        newest = entries[-1]
+        if newest.word == b"deleted":
+            return
+        begin = max((number for number, entry in enumerate(entries) if entry.word != b"diff"), default=-1)
+        if begin < 0 or entries[begin].word == b"deleted":
+            raise ValueError(f"{path[:200]!r} is a change of nothing")
+        header = newest.header
+        if not path:
+            if header.kind != DIRECTORY:
+                raise ValueError("what everything lies in is no directory")
+            self._open[0] = (b"", self._open[0][1], header)
+            return
+        parents, _, name = path.rpartition(b"/")
+        _check(name)
+        self._enter(parents)
+        try:
+            self._make(path, name, header, entries[begin:])
+        except EngineError as error:
+            self._unread(path, error.what)
+        except OSError as error:
+            if error.errno in _FATAL:
+                raise
+            if error.errno == errno.EEXIST:
+                raise ValueError(f"{path[:200]!r} is in it twice") from error
+            self._unread(path, error.strerror or str(error))
+
+    def finish(self) -> None:
+        """Gives the directories that are still open what belongs to them."""
+        while self._open:
+            self._leave()
+
+    def _enter(self, parents: bytes) -> None:
+        """Opens the directory in which the next path lies, and those on the way that nothing was said of."""
+        while not _is_within(parents, self._open[-1][0]):
+            self._leave()
+        done = self._open[-1][0]
+        for name in parents[len(done) :].lstrip(b"/").split(b"/") if parents != done else ():
+            _check(name)
+            done = done + b"/" + name if done else name
+            above = self._open[-1][1]
+            try:
+                os.mkdir(name, 0o700, dir_fd=above)
+            except FileExistsError as error:
+                raise UnsafeNameError(f"{done[:200]!r} is no directory, and has something in it") from error
+            self._open.append((done, os.open(name, _DIRECTORY, dir_fd=above), None))
+
+    def _leave(self) -> None:
+        _, descriptor, header = self._open.pop()
+        try:
+            if header is not None:
+                self._give(descriptor, header)
+        finally:
+            os.close(descriptor)
+
+    def _give(self, descriptor: int, header: Header) -> None:
+        if self._own:
+            os.fchown(descriptor, header.uid, header.gid)
+        os.fchmod(descriptor, header.mode & 0o7777)
+        os.utime(descriptor, (time.time(), max(0, header.mtime)))
+
+    def _make(self, path: bytes, name: bytes, header: Header, entries: Sequence[Entry]) -> None:
+        above = self._open[-1][1]
+        if header.kind == FILE:
+            self._file(name, above, header, self._content(entries))
+        elif header.kind == DIRECTORY:
+            os.mkdir(name, 0o700, dir_fd=above)
+            self._open.append((path, os.open(name, _DIRECTORY, dir_fd=above), header))
+        elif header.kind == SYMLINK:
+            os.symlink(header.link, name, dir_fd=above)
+            if self._own:
+                os.chown(name, header.uid, header.gid, dir_fd=above, follow_symlinks=False)
+        elif header.kind == FIFO:
+            os.mkfifo(name, 0o600, dir_fd=above)
+            self._give_by_name(name, above, header)
+        elif header.kind in (CHARACTER, DEVICE):
+            kind = 0o020000 if header.kind == CHARACTER else 0o060000
+            os.mknod(name, kind | 0o600, os.makedev(header.major, header.minor), dir_fd=above)
+            self._give_by_name(name, above, header)
+        else:
+            raise ValueError(f"{path[:200]!r} is of no kind that is known")
+
+    def _give_by_name(self, name: bytes, above: int, header: Header) -> None:
+        # It was made a moment ago in a directory that is nobody else's.
+        if self._own:
+            os.chown(name, header.uid, header.gid, dir_fd=above, follow_symlinks=False)
+        os.chmod(name, header.mode & 0o7777, dir_fd=above)
+        os.utime(name, (time.time(), max(0, header.mtime)), dir_fd=above)
+
+    def _file(self, name: bytes, above: int, header: Header, content: Iterator[bytes]) -> None:
+        descriptor = os.open(name, _NEW, 0o600, dir_fd=above)
+        try:
+            for data in content:
+                while data:
+                    data = data[os.write(descriptor, data) :]
+            self._give(descriptor, header)
+        except EngineError:
+            os.unlink(name, dir_fd=above)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _content(self, entries: Sequence[Entry]) -> Iterator[bytes]:
+        content = entries[0].chunks
+        if len(entries) > 1 and entries[0].header.kind != FILE:
+            raise ValueError(f"{entries[0].path[:200]!r} is no file, and has a delta")
+        for entry in entries[1:]:
+            basis = self._kept(content)
+            content = librsync.patch(basis, entry.chunks)
+        return content
+
+    def _kept(self, content: Iterator[bytes]) -> BinaryIO:
+        """Content in a true file without a name, which is what librsync applies a delta to."""
+        file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._scratch, buffering=0))  # noqa: SIM115 - whoever reads it has it
+        for data in content:
+            while data:
+                data = data[file.write(data) :]
+        file.seek(0)
+        return file
+
+
+def _is_within(path: bytes, directory: bytes) -> bool:
+    return not directory or path == directory or path.startswith(directory + b"/")
+
+
+def _check(name: bytes) -> None:
+    if name in (b"", b".", b"..") or b"\0" in name:
+        raise UnsafeNameError(f"a path in it has {name[:200]!r} for a name")
