@@ -166,7 +166,8 @@ def test_checksums_are_sent_where_object_lock_needs_them_and_not_to_old_servers(
     for headers in sent():
         assert not [name for name in headers if "checksum" in name]
     for headers in (*sent(append_only="yes"), *sent(checksums="always")):
-        assert [name for name in headers if name.startswith("x-amz-checksum-")]
+        # boto3 before 1.36 has the older one.
+        assert [name for name in headers if name.startswith("x-amz-checksum-") or name == "content-md5"]
 
 
 def test_a_small_file_is_sent_without_asking_first() -> None:
