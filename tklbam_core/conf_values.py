@@ -54,7 +54,7 @@ class KeyValue:
         return f"{self.engine + ':' if self.engine else ''}{self.key}={self.value}"
 
 
-def writer(text: str) -> str:
+def archive_engine(text: str) -> str:
     if text in ("native", "duplicity"):
         return text
     raise ValueError("allowed are native and duplicity")

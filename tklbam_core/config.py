@@ -76,8 +76,8 @@ class Config(BaseModel):
     hub_directory: tuple[AbsolutePath, ...] = Field((), alias="hub-directory")
     network_timeout: Annotated[int, _number(5, 3600)] = Field(60, alias="network-timeout")
     network_retries: Annotated[int, _number(0, 100)] = Field(5, alias="network-retries")
-    archive_writer: Annotated[Literal["native", "duplicity"], BeforeValidator(allowed.writer)] = Field(
-        "native", alias="archive-writer"
+    archive_engine: Annotated[Literal["native", "duplicity"], BeforeValidator(allowed.archive_engine)] = Field(
+        "native", alias="archive-engine"
     )
     extras_dir: AbsolutePath | None = Field(None, alias="extras-dir")
     restore_cache_size: Annotated[CacheSize, BeforeValidator(CacheSize.parse)] = Field(

@@ -267,7 +267,7 @@ def test_a_password_on_the_command_line_is_warned_of_and_goes_no_further(system:
     address = f"vault://me:{ENCODED}@line{tmp_path}/store/c"
     with Watch([PASSWORD, ENCODED]) as watch:
         said = system.run("backup", "--address", address, status=0)
-        (system.root / "etc/tklbam/conf").write_text("archive-writer duplicity\n")
+        (system.root / "etc/tklbam/conf").write_text("archive-engine duplicity\n")
         said += system.run("backup", "--address", address, status=0)
     assert b"duplicity\0" in watch.programs
     assert "every user of this machine can see the password" in said

@@ -89,6 +89,6 @@ def prepare(host: Host, output: Output, *, overrides: Sequence[str] = (), **give
             kept=RestoreCache(config.restore_cache_dir / KEPT, config.restore_cache_size.bytes_of),
             redactor=output.redactor,
             patience=patience,
-            native=config.archive_writer == "native",
+            native=config.archive_engine == "native",
         )
         yield Run(config=config, context=context, engine=engine, output=output)
