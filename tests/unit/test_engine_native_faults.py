@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +34,8 @@ from tklbam_core.engine.native import members, workers
 from tklbam_core.engine.native.members import Member, Packer, Part
 from tklbam_core.engine.native.tarheader import read_header
 from tklbam_storage_local.target import LocalTarget
+
+HERE = Path(__file__).resolve().parents[2]
 
 
 class FaultyLab(Lab):
@@ -507,3 +510,38 @@ def test_killed_at_every_step_the_next_session_is_right(tmp_path: Path) -> None:
         assert tree_state(here.restore()) == tree_state(here.source)
     assert steps > 15
     assert sessions == 2
+
+
+def test_without_isa_l_the_standard_library_does_it(lab: FaultyLab) -> None:
+    """Where isal is not installed; and what one wrote the other reads."""
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "sys.modules['isal'] = None\n"
+        "from tests.engine_support import _Existing\n"
+        "from tklbam_core.engine.native import deflate\n"
+        "assert deflate._library.__name__ == 'zlib'\n"
+        f"_Existing(Path({str(lab.base)!r})).backup()\n"
+    )
+    for number in range(3):
+        lab.put("srv/a", noise(400_000, 1) + b"%d" % number)
+        if number == 1:
+            lab.backup()
+        else:
+            subprocess.run([sys.executable, "-c", script], cwd=HERE, check=True)
+    assert lab.sessions() == 3
+    assert tree_state(lab.restore()) == tree_state(lab.source)
+
+
+def test_a_clock_that_is_behind_is_told_and_the_chain_goes_on(lab: FaultyLab) -> None:
+    """The last session is of next year, and all of it is known here."""
+    lab.backup()
+    future = datetime.now(UTC).replace(microsecond=0) + timedelta(days=365)
+    for path in [*lab.store.iterdir(), *lab.cache.glob("*/duplicity-*")]:
+        old = path.name.split(".")[1]
+        path.rename(path.with_name(path.name.replace(old, f"{future:%Y%m%dT%H%M%SZ}")))
+    lab.put("etc/later", b"later")
+    result = lab.backup()
+    assert (result.session.kind, result.session.time) == ("incremental", future + timedelta(seconds=1))
+    assert any("clock" in line for line in result.warnings)
+    assert tree_state(lab.restore()) == tree_state(lab.source)

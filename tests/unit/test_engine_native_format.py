@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import random
+import resource
 import subprocess
 import tarfile
 import tempfile
@@ -26,6 +27,7 @@ from tests.engine_support import SECRET, noise
 from tklbam_core.engine.manifest import Manifest, format_volume, parse_manifest
 from tklbam_core.engine.native import deflate, librsync
 from tklbam_core.engine.native.openpgp import LITERAL, STRONG, WEAK, Encryptor, derive_key, encrypt
+from tklbam_core.engine.native.selection import select, sort_list
 from tklbam_core.engine.native.signatures import DamagedSignaturesError, SignatureFile, order_of, read_chain
 from tklbam_core.engine.native.tarheader import (
     CHARACTER,
@@ -40,6 +42,7 @@ from tklbam_core.engine.native.tarheader import (
     padding,
     read_header,
 )
+from tklbam_core.engine.outcome import Outcome
 
 PART = 1 << 16
 few = settings(max_examples=150, deadline=None)
@@ -388,3 +391,48 @@ def test_damaged_signatures_in_the_cache_are_told_as_such(tmp_path: Path, compre
     assert told > 0.9 * len(damaged)
     place.write_bytes(whole)
     assert read_all(place) == [value] * 3
+
+
+def test_a_chain_of_more_sessions_than_files_may_be_open(tmp_path: Path) -> None:
+    """Each session adds a file and takes the one before away."""
+    paths = []
+    for number in range(300):
+        paths.append(tmp_path / f"{number}.gz")
+        member = [format_header(b"deleted/%04d" % (number - 1), FILE, 0, 0, 0, 0, 0)] if number else []
+        member.append(format_header(b"snapshot/%04d" % number, FIFO, 0, 0, 0, 0, number))
+        paths[-1].write_bytes(by_ourselves(b"".join(member) + END))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    try:
+        assert [(known.path, known.header.mtime) for known in read_chain(paths)] == [(b"0299", 299)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from([b"a", b"a!", b"a b", b"b", b"\xc3\xbc", b"\n"]), min_size=1, max_size=4)),
+    st.lists(st.lists(st.sampled_from(["x", "x!", "y"]), min_size=1, max_size=3), max_size=5),
+)
+def test_a_session_has_every_path_once_in_order_with_what_is_above_it(
+    tmp_path_factory: pytest.TempPathFactory, listed: list[list[bytes]], inside: list[list[str]]
+) -> None:
+    """Whatever the order of the list, and with repetitions."""
+    base = tmp_path_factory.mktemp("select")
+    extras = base / "extras"
+    for parts in ([], *inside):
+        extras.joinpath(*parts).mkdir(parents=True, exist_ok=True)
+    (base / "list").write_bytes(b"".join(b"/".join(parts) + b"\0" for parts in listed))
+    expected = {(b"TKLBAM", *map(os.fsencode, path.relative_to(extras).parts)) for path in extras.rglob("*")}
+    expected |= {(), (b"TKLBAM",)}
+    expected |= {tuple(parts[:depth]) for parts in listed for depth in range(1, len(parts) + 1)}
+    outcome = Outcome()
+    found = list(select(base, sort_list(base / "list", base), extras, outcome))
+    assert [each.path for each in found] == [b"/".join(parts) for parts in sorted(expected)]
+    assert not outcome.unread
+    for each in found:
+        within = each.path.removeprefix(b"TKLBAM")
+        if len(within) < len(each.path):
+            assert each.place == os.fsencode(extras) + within
+        else:
+            assert each.place == (os.fsencode(base) + b"/" + each.path).rstrip(b"/")

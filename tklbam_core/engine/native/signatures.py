@@ -6,6 +6,7 @@ import gzip
 import heapq
 import itertools
 import os
+import resource
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from .tarheader import BLOCK, END, Header, read_header
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _GZIP_TRAILER = struct.Struct("<LL")
 _COPY = 1 << 20
+_OTHERS = 256
+"""Open files besides the chain's signatures, at most."""
 _ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, *deflate.ERRORS)
 _PREFIXES = (b"signature/", b"snapshot/", b"deleted/")
 
@@ -125,12 +128,22 @@ def read_chain(paths: Sequence[Path]) -> Iterator[Known]:
 
     Raises DamagedSignaturesError.
     """
+    _allow_open(len(paths))
     readers = [_Reader(path, len(paths) - number) for number, path in enumerate(paths)]
     merged = iter(readers[0]) if len(readers) == 1 else heapq.merge(*readers)
     for _, versions in itertools.groupby(merged, key=lambda each: each[0]):
         _, _, newest = next(versions)
         if not newest.deleted:
             yield newest
+
+
+def _allow_open(count: int) -> None:
+    """A chain may have more sessions than a process may have open files, until it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OTHERS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 class SignatureFile:
