@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
@@ -120,22 +120,19 @@ class Signature:
 
 def delta(old_signature: bytes, data: Iterable[bytes]) -> Iterator[bytes]:
     """What makes the new content of the old one, in parts of any size. Raises EngineError for a damaged signature."""
-    library = _library()
-    try:
-        job = _Job(library.new_deltamaker(old_signature))
-        for piece in data:
-            yield from job.feed(piece)
-        yield from job.end()
-    except library.librsyncError as error:
-        raise EngineError(f"librsync: {error}", "") from error
+    return _through(lambda library: library.new_deltamaker(old_signature), data)
 
 
 def patch(basis: BinaryIO, delta_data: Iterable[bytes]) -> Iterator[bytes]:
     """The new content that a delta makes of the old one, a true file. Raises EngineError for a damaged delta."""
+    return _through(lambda library: library.new_patchmaker(basis), delta_data)
+
+
+def _through(new_job: Callable[[Any], Any], data: Iterable[bytes]) -> Iterator[bytes]:
     library = _library()
     try:
-        job = _Job(library.new_patchmaker(basis))
-        for piece in delta_data:
+        job = _Job(new_job(library))
+        for piece in data:
             yield from job.feed(piece)
         yield from job.end()
     except library.librsyncError as error:
