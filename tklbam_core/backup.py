@@ -111,11 +111,13 @@ def run_backup(order: BackupOrder, profile: Profile, secret: str, context: Conte
             conf.write(extras)
             overlay = scratch / "overlay"
             changes = find_changes(order, profile, copies, context, extras, overlay, summary)
-            copies.prove()
             if not order.skip_files:
                 save_for_backup(context.host, extras / "etc")
             if not order.skip_packages:
                 summary.new_packages = list_new_packages(profile, context, extras)
+            if not order.skip_database:
+                context.plugins.load("databases")  # the targets may not have answered yet
+            copies.prove()
             if not order.skip_database:
                 conf = add_databases(order, conf, context, extras, summary)
             replace(conf, files=changes.files, size=changes.size).write(extras)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,11 +45,25 @@ def check(client: Any, place: Place, settings: Settings, *, write: bool) -> list
 
 def _at_once(asked: Sequence[Callable[[], list[str]]]) -> list[list[str]]:
     """What each answers. Raises the error of the first that failed, once all have ended."""
-    first, *others = asked
-    with ThreadPoolExecutor(max(1, len(others))) as threads:
-        running = [threads.submit(each) for each in others]
-        answers = [first()]
-    return [*answers, *(each.result() for each in running)]
+    answers: list[list[str]] = [[] for _ in asked]
+    errors: dict[int, Exception] = {}
+
+    def ask(number: int) -> None:
+        try:
+            answers[number] = asked[number]()
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            errors[number] = error
+
+    # An interrupted run does not wait for an answer that may never come.
+    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(1, len(asked))]
+    for thread in threads:
+        thread.start()
+    ask(0)
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[min(errors)]
+    return answers
 
 
 def time_of(client: Any, place: Place) -> datetime | None:
