@@ -232,7 +232,8 @@ def test_a_full_temporary_directory(stored: Stored, tmp_path: Path) -> None:
         with Unchanged(made):
             address = f"file://{tmp_path / 'target'}"
             assert_clear(made.tklbam("backup", "--quiet", "--address", address, status=1), str(temp), "free")
-            assert_clear(made.tklbam("restore", "--quiet", "--address", stored.address, status=1), str(temp), "free")
+        # What is read from a directory of this machine needs no room there.
+        made.tklbam("restore", "--quiet", "--simulate", "--address", stored.address)
         assert list(temp.iterdir()) == []
         assert list((tmp_path / "target").iterdir()) == [], "nothing that looks like a session"
 

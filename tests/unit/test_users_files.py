@@ -132,8 +132,13 @@ def test_lock_files_of_the_shadow_tools_are_respected_unless_their_process_is_go
     gone = subprocess.Popen(["true"])
     gone.wait()
     lock.write_bytes(b"%d\0" % gone.pid)
+    left, others = lock.with_name(f"passwd.{gone.pid}"), lock.with_name("passwd.2024")
+    left.write_bytes(b"%d\0" % gone.pid)
+    others.write_bytes(b"somebody's copy\n")
     with locked(host):
         assert int(lock.read_bytes().rstrip(b"\0")) == os.getpid()
+        assert not left.exists()
+        assert others.exists()
     assert not list((tmp_path / "b/etc").glob("*.lock"))[1:]
 
 

@@ -101,6 +101,7 @@ def locked(host: Host, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
             lock = etc / f"{name}.lock"
             _retry(deadline, lambda lock=lock: _take_lock_file(lock), lock)  # type: ignore[misc]
             held.callback(lock.unlink, missing_ok=True)
+            _remove_left_behind(etc, name)
         yield
 
 
@@ -207,6 +208,14 @@ def _take_lock_file(lock: Path) -> str | None:
     finally:
         own.unlink()
     return None
+
+
+def _remove_left_behind(etc: Path, name: str) -> None:
+    """Files of that protocol whose makers were killed before they could remove them."""
+    for path in etc.glob(f"{name}.[0-9]*"):
+        pid = path.suffix[1:]
+        if pid.isdigit() and (_bytes(path) or b"").rstrip(b"\0\n") == pid.encode() and not _is_running(int(pid)):
+            path.unlink(missing_ok=True)
 
 
 def _is_running(pid: int) -> bool:
