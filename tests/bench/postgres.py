@@ -103,6 +103,7 @@ class Bench:
     def ours(self, what: str, extras: Path, *limits: str) -> tuple[float, int]:
         """Seconds, and our own process's peak memory in bytes."""
         words = [sys.executable, "-c", CHILD, what, str(extras), self.options, *limits]
+        os.sync()
         seconds, memory = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
         return seconds, memory
 
@@ -135,7 +136,7 @@ class Bench:
         return min(mine), memory, min(theirs)
 
     def forget(self, name: str) -> None:
-        """Both start from a server that has nothing left to write."""
+        """Both start from a server (and, see `timed`, a system) that has nothing left to write."""
         self.server.sql(f"DROP DATABASE IF EXISTS {name}")
         self.server.sql("CHECKPOINT")
 
@@ -172,6 +173,7 @@ class Bench:
 
 
 def timed(work: Callable[[], object]) -> float:
+    os.sync()
     began = time.monotonic()
     work()
     return time.monotonic() - began

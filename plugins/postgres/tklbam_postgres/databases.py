@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ TABLESPACE = re.compile(rf"\s+TABLESPACE = ({IDENTIFIER})", re.DOTALL)
 LOCALE = re.compile(
     r"\s+(?:LOCALE|LC_COLLATE|LC_CTYPE|LOCALE_PROVIDER|ICU_LOCALE|ICU_RULES|BUILTIN_LOCALE) = (?:'[^']*'|\w+)"
 )
+TRIES, PAUSE = 20, 0.005
+"""How often, and how many seconds apart, sessions are looked for before a rename."""
 OWN_PROPERTIES = ("DATABASE PROPERTIES", "COMMENT", "ACL", "SECURITY LABEL")
 
 
@@ -137,6 +141,12 @@ class _disconnecting:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> None:
+        # A rename that meets a session looks again after a tenth of a second; most sessions are gone long before.
+        with self._unheard():
+            for _ in range(TRIES):
+                if not self._end_sessions():
+                    break
+                time.sleep(PAUSE)
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
@@ -145,20 +155,24 @@ class _disconnecting:
         self._connection.close()
 
     def _run(self) -> None:
+        with self._unheard():
+            while not self._stop.wait(0.1):
+                self._end_sessions()
+
+    @staticmethod
+    def _unheard() -> contextlib.suppress:
+        """For errors: the rename itself then says what is in its way."""
         import psycopg
 
-        try:
-            while True:
-                self._connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = ANY(%s) AND pid <> pg_backend_pid()",
-                    (self._names,),
-                )
-                if self._stop.wait(0.1):
-                    return
-        except psycopg.Error:
-            # The rename itself then says what is in its way.
-            return
+        return contextlib.suppress(psycopg.Error)
+
+    def _end_sessions(self) -> int:
+        """How many there were."""
+        return self._connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = ANY(%s) AND pid <> pg_backend_pid()",
+            (self._names,),
+        ).rowcount
 
 
 def drop(server: Server, name: str) -> None:
