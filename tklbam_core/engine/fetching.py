@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import BinaryIO
 
 from ..api.errors import ArchiveError, EngineError, SpaceError, UsageError
 from ..api.models import StoredFile
+from ..api.process import run
 from ..api.progress import ProgressEvent
 from ..api.redact import Redactor
 from ..api.storage import Target
@@ -218,12 +218,8 @@ class Fetching:
 
 
 def _empty(directory: Path) -> None:
-    """Removes what a first attempt left."""
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry)
-        else:
-            os.unlink(entry)
+    """Removes what a first attempt left, however deep an archive made it."""
+    run(["find", directory, "-mindepth", "1", "-delete"])
 
 
 def choose(target: Target, found: Survey, when: datetime | None) -> list[FileSet]:

@@ -17,8 +17,10 @@ from .openpgp import derive_key, new_cipher
 
 _READ = 1 << 18
 _ERRORS: tuple[type[Exception], ...] = (*deflate.ERRORS, OSError)
-_MOST = 1 << 20
+_MOST = 1 << 18
 """Bytes that a piece of compressed data may become at once."""
+_LARGEST_KEY = 1 << 12
+"""Bytes of a packet that stands before the data, at most."""
 _KEY_SIZES = {7: 16, 8: 24, 9: 32}
 """Bytes of the key, by cipher (9.2): AES of 128, 192 and 256 bits."""
 _HASHES = {1: "md5", 2: "sha1", 8: "sha256", 9: "sha384", 10: "sha512", 11: "sha224"}
@@ -90,7 +92,9 @@ def plain_text(read: Callable[[int], bytes], passphrase: str) -> Iterator[bytes]
     key: bytes | None = None
     tag, body = _packet(message)
     while tag in (_SESSION_KEY, _MARKER):
-        content = b"".join(body)
+        content = Stream(body).read(_LARGEST_KEY + 1)
+        if len(content) > _LARGEST_KEY:
+            raise UnsupportedMessageError(f"it has a packet of type {tag} and an absurd size")
         if tag == _SESSION_KEY:
             if key is not None:
                 raise UnsupportedMessageError("it has several keys")
@@ -169,26 +173,23 @@ def _decompressed(packed: Stream) -> Iterator[bytes]:
         unpacker = bz2.BZ2Decompressor()
     else:
         raise UnsupportedMessageError(f"its compression is of kind {algorithm}")
-    try:
-        for data in packed.rest():
-            yield unpacker.decompress(data, _MOST)
-            while not unpacker.eof and (more := _more(unpacker)):
-                yield more
-            if unpacker.eof:
-                break
-    except _ERRORS as error:
-        raise ValueError(f"its compression is damaged ({error})") from error
+    for data in packed.rest():
+        # What fits into no piece stays inside, even where all of the data was taken: it has to be asked for.
+        while not unpacker.eof and (piece := _unpacked(unpacker, data)):
+            yield piece
+            data = b"" if algorithm == 3 else unpacker.unconsumed_tail
+        if unpacker.eof:
+            break
     if not unpacker.eof:
         raise ValueError("it is cut short")
 
 
-def _more(unpacker: Any) -> bytes:
-    """What a piece still has, where it became more than was asked for."""
-    if isinstance(unpacker, bz2.BZ2Decompressor):
-        return b"" if unpacker.needs_input else unpacker.decompress(b"", _MOST)
-    tail = unpacker.unconsumed_tail
-    data: bytes = unpacker.decompress(tail, _MOST) if tail else b""
-    return data
+def _unpacked(unpacker: Any, data: bytes) -> bytes:
+    try:
+        piece: bytes = unpacker.decompress(data, _MOST)
+    except _ERRORS as error:
+        raise ValueError(f"its compression is damaged ({error})") from error
+    return piece
 
 
 def _packet(stream: Stream) -> tuple[int, Iterator[bytes]]:

@@ -17,15 +17,18 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from .decryption import Stream, UnsupportedMessageError, WrongPassphraseError, plain_text
 from .entries import DamagedVolumeError, Volume, read_sessions
 from .placing import Placer, UnsafeNameError
 from .tarheader import DIRECTORY
 
-AHEAD = 4
-"""Pieces of plain text that are ready before they are needed, for each session."""
+AHEAD = 32
+"""Pieces of plain text (256 KiB at most) that are ready before they are needed, for all sessions together."""
 OFTEN = 0.2
+_SHOWN = 4096
+"""Bytes of a path that is told."""
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -43,7 +46,7 @@ class Order:
 
 
 class _Failure(Exception):
-    """`kind` is one of wrong-secret, unsupported, altered, damaged, unsafe, full, disk, missing."""
+    """`kind` is one of wrong-secret, unsupported, altered, damaged, unreadable, unsafe, full, disk, missing."""
 
     def __init__(self, kind: str, what: str, name: str = "") -> None:
         super().__init__(what)
@@ -51,15 +54,32 @@ class _Failure(Exception):
         self.name = name
 
 
-def _say(**record: object) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()
+class _Voice:
+    """Records for whoever started this, from any thread. The last one ends the process, whatever threads are at."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def say(self, **record: object) -> None:
+        with self._lock:
+            self._write(record)
+
+    def end(self, **record: object) -> NoReturn:
+        with self._lock:
+            self._write(record)
+            os._exit(0)
+
+    def _write(self, record: dict[str, object]) -> None:
+        data = (json.dumps(record) + "\n").encode()
+        while data:
+            data = data[os.write(sys.stdout.fileno(), data) :]
 
 
 class _Meter:
     """Bytes read of all volumes, told now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, voice: _Voice) -> None:
+        self._voice = voice
         self._lock = threading.Lock()
         self._at = 0
         self._last = 0.0
@@ -69,17 +89,17 @@ class _Meter:
             self._at += size
             if time.monotonic() - self._last >= OFTEN:
                 self._last = time.monotonic()
-                _say(at=self._at)
+                self._voice.say(at=self._at)
 
 
 class _Session:
     """The volumes of a session, decrypted ahead in a thread."""
 
-    def __init__(self, volumes: Sequence[tuple[str, str]], secret: str, meter: _Meter) -> None:
+    def __init__(self, volumes: Sequence[tuple[str, str]], secret: str, meter: _Meter, ahead: int) -> None:
         self._volumes = volumes
         self._secret = secret
         self._meter = meter
-        self._ready: queue.Queue[bytes | BaseException | None] = queue.Queue(AHEAD)
+        self._ready: queue.Queue[bytes | BaseException | None] = queue.Queue(ahead)
         threading.Thread(target=self._work, daemon=True).start()
 
     def __iter__(self) -> Iterator[Volume]:
@@ -106,6 +126,8 @@ class _Session:
                 end = _Failure("unsupported", str(error), name)
             except ValueError as error:
                 end = _Failure("damaged", str(error), name)
+            except OSError as error:
+                end = _Failure("unreadable", error.strerror or str(error), name)
             except BaseException as error:  # noqa: BLE001 - it is raised where it can be dealt with
                 end = error
             self._ready.put(end)
@@ -124,15 +146,15 @@ class _Session:
             yield from plain_text(read, self._secret)
 
 
-def extract(order: Order) -> int:
-    """Restores; the number of paths. Raises _Failure."""
+def extract(order: Order, voice: _Voice) -> int:
+    """Restores; the number of paths. Raises _Failure, and what `read_sessions` and `Placer` do."""
     prefix = os.fsencode(order.path)
     begin = len(prefix) + 1 if prefix else 0
-    meter = _Meter()
-    sessions = [iter(_Session(volumes, order.secret, meter)) for volumes in order.sessions]
+    meter, ahead = _Meter(voice), max(2, AHEAD // len(order.sessions))
+    sessions = [iter(_Session(volumes, order.secret, meter, ahead)) for volumes in order.sessions]
 
     def unread(path: bytes, why: str) -> None:
-        _say(unread=[path.decode("utf-8", "backslashreplace"), why])
+        voice.say(unread=[path[:_SHOWN].decode("utf-8", "backslashreplace"), why])
 
     def wanted(path: bytes) -> bool:
         return not prefix or path == prefix or path.startswith(prefix + b"/")
@@ -153,17 +175,17 @@ def extract(order: Order) -> int:
 
 def main() -> None:
     """Reads the order, restores, and says how it went."""
-    order = Order(**json.load(sys.stdin))
+    order, voice = Order(**json.load(sys.stdin)), _Voice()
     try:
-        _say(done=extract(order))
+        voice.end(done=extract(order, voice))
     except _Failure as failure:
-        _say(failed=failure.kind, name=failure.name, what=str(failure))
+        voice.end(failed=failure.kind, name=failure.name, what=str(failure))
     except DamagedVolumeError as error:
-        _say(failed="damaged", name=error.name, what=str(error))
+        voice.end(failed="damaged", name=error.name, what=str(error))
     except UnsafeNameError as error:
-        _say(failed="unsafe", name="", what=str(error))
+        voice.end(failed="unsafe", name="", what=str(error))
     except ValueError as error:
-        _say(failed="damaged", name="", what=str(error))
+        voice.end(failed="damaged", name="", what=str(error))
     except OSError as error:
         kind = "full" if error.errno in _DISK_FULL else "disk"
-        _say(failed=kind, name="", what=error.strerror or str(error))
+        voice.end(failed=kind, name="", what=error.strerror or str(error))

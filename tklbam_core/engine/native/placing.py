@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ...api.errors import EngineError
-from . import librsync
 from .entries import Entry
+from .patching import patched
 from .tarheader import CHARACTER, DEVICE, DIRECTORY, FIFO, FILE, SYMLINK, Header
 
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+_LONGEST = 4096
+"""Bytes of a path, which no system call takes in one piece if it has more."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -44,9 +47,11 @@ class Placer:
         if newest.word == b"deleted":
             return
         begin = max((number for number, entry in enumerate(entries) if entry.word != b"diff"), default=-1)
-        if begin < 0 or entries[begin].word == b"deleted":
+        entries, header = entries[max(0, begin) :], newest.header
+        if begin < 0 or entries[0].word == b"deleted":
             raise ValueError(f"{path[:200]!r} is a change of nothing")
-        header = newest.header
+        if len(entries) > 1 and any(entry.header.kind != FILE for entry in entries):
+            raise ValueError(f"{path[:200]!r} is no file, and has a delta")
         if not path:
             if header.kind != DIRECTORY:
                 raise ValueError("what everything lies in is no directory")
@@ -54,11 +59,21 @@ class Placer:
             return
         parents, _, name = path.rpartition(b"/")
         _check(name)
-        self._enter(parents)
+        with self._telling(path):
+            if len(path) > _LONGEST:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            self._enter(parents)
+            self._make(path, name, header, entries)
+
+    @contextlib.contextmanager
+    def _telling(self, path: bytes) -> Iterator[None]:
+        """What fails for one path is told, and the rest goes on."""
         try:
-            self._make(path, name, header, entries[begin:])
+            yield
         except EngineError as error:
             self._unread(path, error.what)
+        except OverflowError:
+            self._unread(path, "a number in its header is absurd")
         except OSError as error:
             if error.errno in _FATAL:
                 raise
@@ -76,7 +91,8 @@ class Placer:
         while not _is_within(parents, self._open[-1][0]):
             self._leave()
         done = self._open[-1][0]
-        for name in parents[len(done) :].lstrip(b"/").split(b"/") if parents != done else ():
+        missing = parents[len(done) + 1 if done else 0 :]
+        for name in missing.split(b"/") if missing else ():
             _check(name)
             done = done + b"/" + name if done else name
             above = self._open[-1][1]
@@ -87,10 +103,11 @@ class Placer:
             self._open.append((done, os.open(name, _DIRECTORY, dir_fd=above), None))
 
     def _leave(self) -> None:
-        _, descriptor, header = self._open.pop()
+        path, descriptor, header = self._open.pop()
         try:
             if header is not None:
-                self._give(descriptor, header)
+                with self._telling(path):
+                    self._give(descriptor, header)
         finally:
             os.close(descriptor)
 
@@ -134,24 +151,23 @@ class Placer:
             for data in content:
                 while data:
                     data = data[os.write(descriptor, data) :]
-            self._give(descriptor, header)
-        except EngineError:
-            os.unlink(name, dir_fd=above)
+        except (EngineError, OSError) as error:
+            if not isinstance(error, OSError) or error.errno not in _FATAL:
+                os.unlink(name, dir_fd=above)  # half a file is none
             raise
+        else:
+            self._give(descriptor, header)
         finally:
             os.close(descriptor)
 
     def _content(self, entries: Sequence[Entry]) -> Iterator[bytes]:
         content = entries[0].chunks
-        if len(entries) > 1 and entries[0].header.kind != FILE:
-            raise ValueError(f"{entries[0].path[:200]!r} is no file, and has a delta")
         for entry in entries[1:]:
-            basis = self._kept(content)
-            content = librsync.patch(basis, entry.chunks)
+            content = patched(self._kept(content), entry.chunks)
         return content
 
     def _kept(self, content: Iterator[bytes]) -> BinaryIO:
-        """Content in a true file without a name, which is what librsync applies a delta to."""
+        """Content in a true file without a name, for a delta to copy from."""
         file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._scratch, buffering=0))  # noqa: SIM115 - whoever reads it has it
         for data in content:
             while data:

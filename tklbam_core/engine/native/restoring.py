@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...api.errors import CommandError, EngineError, SpaceError, TklbamError
+from ...api.errors import CommandError, EngineError, SpaceError, TargetError, TklbamError
 from ...api.process import start
 from ...api.progress import Progress, ProgressEvent
 from ...api.storage import Target
@@ -25,7 +26,6 @@ from ..program import launcher
 from ..space import free_bytes
 from ..walls import refused
 from ..workspace import Workspace
-from . import librsync
 from .extract import Order
 
 _PROGRAM = "from tklbam_core.engine.native.extract import main; main()"
@@ -59,8 +59,8 @@ class NativeRestore:
         """Raises ArchiveError, UnsafePathError, SpaceError, NotInArchiveError, EngineError; UnsupportedArchiveError
         where nothing speaks against trying duplicity, for which the destination has to be emptied."""
         sessions = [self._volumes(*each) for each in zip(self.chain, self.manifests, strict=True)]
-        if librsync.load() is None or any(not path.endswith(".gpg") for session in sessions for path, _ in session):
-            raise UnsupportedArchiveError("this archive can't be read here without duplicity")
+        if any(not path.endswith(".gpg") for session in sessions for path, _ in session):
+            raise UnsupportedArchiveError("not all of it is encrypted")
         order = Order(
             sessions=sessions,
             path=self.path or "",
@@ -97,8 +97,9 @@ class NativeRestore:
                 stdout=subprocess.PIPE,
                 pass_fds=(self.place.lock,),
             ) as process:
-                process.stdin.write(json.dumps(asdict(order)).encode())
-                process.stdin.close()
+                with contextlib.suppress(BrokenPipeError):  # it was never started, and says why
+                    process.stdin.write(json.dumps(asdict(order)).encode())
+                    process.stdin.close()
                 # Whatever an archive made of that program, it fills no memory here.
                 for line in iter(lambda: process.stdout.readline(1 << 16), b""):
                     record = json.loads(line)
@@ -113,7 +114,7 @@ class NativeRestore:
         except CommandError as error:
             refused(error)
             raise self._ended(error.stderr) from error
-        except (BrokenPipeError, ValueError) as error:
+        except ValueError as error:
             raise self._ended("it said nothing sensible") from error
         if not end:
             raise self._ended("it said nothing")
@@ -135,6 +136,8 @@ class NativeRestore:
             return failures.unreadable(self.target, name, Unreadable.WRONG_SECRET)
         if kind == "altered":
             return failures.altered(self.target, name)
+        if kind == "unreadable":
+            return TargetError(f"{self.directory / name} can't be read: {what}", "Check its disk and its permissions.")
         if kind == "unsafe":
             return failures.unsafe(self.target, what)
         if kind == "missing":
