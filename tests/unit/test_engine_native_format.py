@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from duplicity import librsync as theirs
-from duplicity.diffdir import get_block_size
-from duplicity.manifest import Quote, VolumeInfo
+from duplicity import librsync as theirs  # type: ignore[import-untyped]
+from duplicity.diffdir import get_block_size  # type: ignore[import-untyped]
+from duplicity.manifest import Quote, VolumeInfo  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,7 +113,7 @@ def test_tarfile_reads_the_headers_that_we_write(header: Header, owner: bytes, g
 
 @few
 @given(HEADER, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
-def test_we_read_the_headers_that_tarfile_writes(header: Header, how: int) -> None:
+def test_we_read_the_headers_that_tarfile_writes(header: Header, how: Any) -> None:
     info = tarfile.TarInfo(os.fsdecode(header.name))
     info.type, info.mode, info.uid, info.gid = header.kind, header.mode, header.uid, header.gid
     info.size, info.mtime, info.linkname = header.size, header.mtime, os.fsdecode(header.link)
@@ -127,7 +127,7 @@ def test_we_read_the_headers_that_tarfile_writes(header: Header, how: int) -> No
 
 @few
 @given(HEADER, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), st.data())
-def test_damaged_headers_are_a_value_error_or_another_header(header: Header, how: int, data: Any) -> None:
+def test_damaged_headers_are_a_value_error_or_another_header(header: Header, how: Any, data: Any) -> None:
     info = tarfile.TarInfo(os.fsdecode(header.name))
     info.type, info.uid, info.size, info.mtime = header.kind, header.uid, header.size, header.mtime
     made = bytearray(info.tobuf(how, "utf-8", "surrogateescape"))
@@ -203,13 +203,16 @@ def test_paths_are_sorted_as_duplicity_sorts_them(paths: list[bytes]) -> None:
     assert sorted(paths, key=order_of) == sorted(paths, key=lambda path: path.split(b"/"))
 
 
+def components(path: bytes) -> tuple[bytes, ...]:
+    return tuple(path.split(b"/")) if path else ()
+
+
 @few
 @given(st.lists(st.tuples(PATH | st.just(b""), PATH), min_size=1, max_size=5))
 def test_volumes_in_a_manifest_are_read_by_us_and_by_duplicity_as_written(spans: list[tuple[bytes, bytes]]) -> None:
     sums = [f"{number:040x}" for number in range(1, len(spans) + 1)]
     entries = [format_volume(number, *spans[number - 1], sums[number - 1]) for number in range(1, len(spans) + 1)]
-    index = lambda path: tuple(path.split(b"/")) if path else ()  # noqa: E731
-    expected = {number: (index(first), index(last)) for number, (first, last) in enumerate(spans, 1)}
+    expected = {number: (components(first), components(last)) for number, (first, last) in enumerate(spans, 1)}
     assert parse_manifest(b"".join(entries)) == Manifest(dict(enumerate(sums, 1)), expected)
     for number, entry in enumerate(entries, 1):
         info = VolumeInfo().from_string(entry)

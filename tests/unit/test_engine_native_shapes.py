@@ -71,7 +71,7 @@ def remove(place: bytes) -> None:
 
 def state(root: Path) -> dict[bytes, tuple[object, ...]]:
     """What has to come back: times before 1970 come back as 1970, and sockets do not."""
-    found = {}
+    found: dict[bytes, tuple[object, ...]] = {}
     for path, (mode, uid, gid, mtime, content) in tree_state(root).items():
         status = os.lstat(os.fsencode(root) + b"/" + path)
         if not (mode and mode & 0o170000 == 0o140000):
@@ -204,7 +204,7 @@ CONTENT = st.tuples(st.sampled_from([0, 1, 600, PIECE, 200_000]), st.integers(0,
 WHAT = st.one_of(CONTENT, CONTENT, st.sampled_from(["directory", "link", "fifo", "nothing", "nothing"]))
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(PATHS, WHAT, max_size=12), min_size=3, max_size=4), st.integers(0, 3))
 def test_any_small_tree_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[dict[str, object]], look_back: int

