@@ -17,8 +17,6 @@ from .openpgp import derive_key, new_cipher
 
 _READ = 1 << 18
 _ERRORS: tuple[type[Exception], ...] = (*deflate.ERRORS, OSError)
-_MOST = 1 << 18
-"""Bytes that a piece of compressed data may become at once."""
 _LARGEST_KEY = 1 << 12
 """Bytes of a packet that stands before the data, at most."""
 _KEY_SIZES = {7: 16, 8: 24, 9: 32}
@@ -83,12 +81,12 @@ class Stream:
             yield data
 
 
-def plain_text(read: Callable[[int], bytes], passphrase: str) -> Iterator[bytes]:
-    """What the message holds, in pieces. The integrity check comes with the end.
+def plain_text(read: Callable[[int], bytes], passphrase: str, most: int = _READ) -> Iterator[bytes]:
+    """What the message holds, in pieces of at most `most` bytes. The integrity check comes with the end.
 
     Raises ValueError for a damaged message, and its kinds UnsupportedMessageError and WrongPassphraseError.
     """
-    message = Stream(iter(lambda: read(_READ), b""))
+    message = Stream(iter(lambda: read(most), b""))
     key: bytes | None = None
     tag, body = _packet(message)
     while tag in (_SESSION_KEY, _MARKER):
@@ -105,16 +103,16 @@ def plain_text(read: Callable[[int], bytes], passphrase: str) -> Iterator[bytes]
     protected = Stream(body)
     if protected.exactly(1) != b"\x01":
         raise UnsupportedMessageError("its protection is of another kind")
-    yield from _literal(Stream(_decrypted(protected, key)))
+    yield from _literal(Stream(_decrypted(protected, key)), most)
 
 
-def _literal(inner: Stream) -> Iterator[bytes]:
+def _literal(inner: Stream, most: int) -> Iterator[bytes]:
     tag, body = _packet(inner)
     layers = [inner]
     if tag == _COMPRESSED:
         packed = Stream(body)
         layers.append(packed)
-        unpacked = Stream(_decompressed(packed))
+        unpacked = Stream(_decompressed(packed, most))
         layers.append(unpacked)
         tag, body = _packet(unpacked)
     if tag != _LITERAL:
@@ -161,7 +159,7 @@ def _decrypted(protected: Stream, key: bytes) -> Iterator[bytes]:
         raise ValueError("its integrity check fails")
 
 
-def _decompressed(packed: Stream) -> Iterator[bytes]:
+def _decompressed(packed: Stream, most: int) -> Iterator[bytes]:
     algorithm = packed.exactly(1)[0]
     if algorithm == 0:
         yield from packed.rest()
@@ -175,7 +173,7 @@ def _decompressed(packed: Stream) -> Iterator[bytes]:
         raise UnsupportedMessageError(f"its compression is of kind {algorithm}")
     for data in packed.rest():
         # What fits into no piece stays inside, even where all of the data was taken: it has to be asked for.
-        while not unpacker.eof and (piece := _unpacked(unpacker, data)):
+        while not unpacker.eof and (piece := _unpacked(unpacker, data, most)):
             yield piece
             data = b"" if algorithm == 3 else unpacker.unconsumed_tail
         if unpacker.eof:
@@ -184,9 +182,9 @@ def _decompressed(packed: Stream) -> Iterator[bytes]:
         raise ValueError("it is cut short")
 
 
-def _unpacked(unpacker: Any, data: bytes) -> bytes:
+def _unpacked(unpacker: Any, data: bytes, most: int) -> bytes:
     try:
-        piece: bytes = unpacker.decompress(data, _MOST)
+        piece: bytes = unpacker.decompress(data, most)
     except _ERRORS as error:
         raise ValueError(f"its compression is damaged ({error})") from error
     return piece

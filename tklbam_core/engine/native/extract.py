@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -24,8 +24,10 @@ from .entries import DamagedVolumeError, Volume, read_sessions
 from .placing import Placer, UnsafeNameError
 from .tarheader import DIRECTORY
 
-AHEAD = 32
-"""Pieces of plain text (256 KiB at most) that are ready before they are needed, for all sessions together."""
+AHEAD = 1 << 23
+"""Bytes of plain text that are ready before they are needed, of all sessions together."""
+_LEAST, _LARGEST = 1 << 14, 1 << 18
+"""Bytes of a piece of it."""
 OFTEN = 0.2
 _SHOWN = 4096
 """Bytes of a path that is told."""
@@ -45,7 +47,7 @@ class Order:
     secret: str = field(repr=False)
 
 
-class _Failure(Exception):
+class Failure(Exception):
     """`kind` is one of wrong-secret, unsupported, altered, damaged, unreadable, unsafe, full, disk, missing."""
 
     def __init__(self, kind: str, what: str, name: str = "") -> None:
@@ -78,8 +80,8 @@ class _Voice:
 class _Meter:
     """Bytes read of all volumes, told now and then."""
 
-    def __init__(self, voice: _Voice) -> None:
-        self._voice = voice
+    def __init__(self, say: Callable[..., None]) -> None:
+        self._say = say
         self._lock = threading.Lock()
         self._at = 0
         self._last = 0.0
@@ -89,17 +91,18 @@ class _Meter:
             self._at += size
             if time.monotonic() - self._last >= OFTEN:
                 self._last = time.monotonic()
-                self._voice.say(at=self._at)
+                self._say(at=self._at)
 
 
 class _Session:
     """The volumes of a session, decrypted ahead in a thread."""
 
-    def __init__(self, volumes: Sequence[tuple[str, str]], secret: str, meter: _Meter, ahead: int) -> None:
+    def __init__(self, volumes: Sequence[tuple[str, str]], secret: str, meter: _Meter, room: int) -> None:
         self._volumes = volumes
         self._secret = secret
         self._meter = meter
-        self._ready: queue.Queue[bytes | BaseException | None] = queue.Queue(ahead)
+        self._most = min(_LARGEST, max(_LEAST, room // 4))
+        self._ready: queue.Queue[bytes | BaseException | None] = queue.Queue(max(2, room // self._most))
         threading.Thread(target=self._work, daemon=True).start()
 
     def __iter__(self) -> Iterator[Volume]:
@@ -121,13 +124,13 @@ class _Session:
                 for piece in self._plain(path, sha1):
                     self._ready.put(piece)
             except WrongPassphraseError as error:
-                end = _Failure("wrong-secret", str(error), name)
+                end = Failure("wrong-secret", str(error), name)
             except UnsupportedMessageError as error:
-                end = _Failure("unsupported", str(error), name)
+                end = Failure("unsupported", str(error), name)
             except ValueError as error:
-                end = _Failure("damaged", str(error), name)
+                end = Failure("damaged", str(error), name)
             except OSError as error:
-                end = _Failure("unreadable", error.strerror or str(error), name)
+                end = Failure("unreadable", error.strerror or str(error), name)
             except BaseException as error:  # noqa: BLE001 - it is raised where it can be dealt with
                 end = error
             self._ready.put(end)
@@ -135,7 +138,7 @@ class _Session:
     def _plain(self, path: str, sha1: str) -> Iterator[bytes]:
         with open(path, "rb", buffering=0) as file:
             if sha1 and hashlib.file_digest(file, "sha1").hexdigest() != sha1:
-                raise _Failure("altered", "its hash is another one", os.path.basename(path))
+                raise Failure("altered", "its hash is another one", os.path.basename(path))
             file.seek(0)
 
             def read(size: int) -> bytes:
@@ -143,18 +146,18 @@ class _Session:
                 self._meter.add(len(data))
                 return data
 
-            yield from plain_text(read, self._secret)
+            yield from plain_text(read, self._secret, self._most)
 
 
-def extract(order: Order, voice: _Voice) -> int:
-    """Restores; the number of paths. Raises _Failure, and what `read_sessions` and `Placer` do."""
+def extract(order: Order, say: Callable[..., None]) -> int:
+    """Restores; the number of paths. `say` takes records. Raises Failure, and what `read_sessions` and `Placer` do."""
     prefix = os.fsencode(order.path)
     begin = len(prefix) + 1 if prefix else 0
-    meter, ahead = _Meter(voice), max(2, AHEAD // len(order.sessions))
-    sessions = [iter(_Session(volumes, order.secret, meter, ahead)) for volumes in order.sessions]
+    meter, room = _Meter(say), AHEAD // len(order.sessions)
+    sessions = [iter(_Session(volumes, order.secret, meter, room)) for volumes in order.sessions]
 
     def unread(path: bytes, why: str) -> None:
-        voice.say(unread=[path[:_SHOWN].decode("utf-8", "backslashreplace"), why])
+        say(unread=[path[:_SHOWN].decode("utf-8", "backslashreplace"), why])
 
     def wanted(path: bytes) -> bool:
         return not prefix or path == prefix or path.startswith(prefix + b"/")
@@ -163,13 +166,13 @@ def extract(order: Order, voice: _Voice) -> int:
     count = 0
     for path, entries in read_sessions(sessions, wanted):
         newest = entries[-1]
-        if path == prefix and newest.word != b"deleted" and newest.header.kind != DIRECTORY:
-            raise _Failure("unsupported", "it is no directory")
+        if prefix and path == prefix and newest.word != b"deleted" and newest.header.kind != DIRECTORY:
+            raise Failure("unsupported", "it is no directory")
         count += newest.word != b"deleted"
         placer.place(path[begin:], entries)
     placer.finish()
     if not count:
-        raise _Failure("missing", order.path)
+        raise Failure("missing", order.path)
     return count
 
 
@@ -177,8 +180,8 @@ def main() -> None:
     """Reads the order, restores, and says how it went."""
     order, voice = Order(**json.load(sys.stdin)), _Voice()
     try:
-        voice.end(done=extract(order, voice))
-    except _Failure as failure:
+        voice.end(done=extract(order, voice.say))
+    except Failure as failure:
         voice.end(failed=failure.kind, name=failure.name, what=str(failure))
     except DamagedVolumeError as error:
         voice.end(failed="damaged", name=error.name, what=str(error))
