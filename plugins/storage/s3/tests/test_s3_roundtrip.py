@@ -74,7 +74,7 @@ def test_a_system_s_life_with_its_backups_in_s3(swift: Swift, tmp_path: Path) ->
 
 def assert_not_seen(secret: str, arguments: Seen, outputs: list[Done], *machines: Machine) -> None:
     """Neither in arguments, nor in what was said, nor in any file but those where the administrator wrote it."""
-    assert arguments.holding("duplicity"), "the runs were not watched"
+    assert arguments.holding("--writable"), "the runs were not watched"
     assert not arguments.holding(secret)
     for done in outputs:
         assert secret not in done.out + done.err, done
