@@ -47,9 +47,13 @@ def tree_state(root: Path) -> dict[bytes, tuple[Any, ...]]:
 
 @dataclass
 class Lab:
-    """A source with extras, a target directory, an engine with a cache and a temporary directory of its own."""
+    """A source with extras, a target directory, an engine with a cache and a temporary directory of its own.
+
+    Without `native` duplicity writes and reads.
+    """
 
     base: Path
+    native: bool = True
 
     def __post_init__(self) -> None:
         for name in ("source/TKLBAM", "source/etc", "temp"):
@@ -60,7 +64,7 @@ class Lab:
     def copy(self, base: Path) -> Lab:
         """The same, elsewhere; the cache is filed under the address, so it is renamed."""
         shutil.copytree(self.base, base, symlinks=True)
-        other = _Existing(base)
+        other = _Existing(base, self.native)
         for path in other.cache.iterdir():
             old, new = Cache(other.cache, self.target.address), Cache(other.cache, other.target.address)
             path.rename(path.with_name(path.name.replace(old.name, new.name)))
@@ -88,7 +92,7 @@ class Lab:
 
     @property
     def engine(self) -> DuplicityEngine:
-        return DuplicityEngine(self.cache, self.base / "temp")
+        return DuplicityEngine(self.cache, self.base / "temp", native=self.native)
 
     def put(self, path: str | bytes, content: bytes) -> None:
         place = os.path.join(os.fsencode(self.source), os.fsencode(path))

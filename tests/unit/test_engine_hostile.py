@@ -136,8 +136,10 @@ ATTACKS: dict[str, Callable[[Path], list[Member]]] = {
 }
 
 
+@pytest.mark.parametrize("native", [True, False], ids=["our reader", "duplicity"])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_nothing_is_written_outside_the_destination(lab: Lab, attack: str) -> None:
+def test_nothing_is_written_outside_the_destination(lab: Lab, attack: str, native: bool) -> None:
+    lab.native = native
     outside = lab.base / "outside"
     (outside / "directory").mkdir(parents=True)
     (outside / "precious").write_bytes(b"precious")
@@ -150,7 +152,9 @@ def test_nothing_is_written_outside_the_destination(lab: Lab, attack: str) -> No
     assert lab.temporary_files() == []
 
 
-def test_a_name_that_comes_twice_does_not_lead_out(lab: Lab) -> None:
+@pytest.mark.parametrize("native", [True, False], ids=["our reader", "duplicity"])
+def test_a_name_that_comes_twice_does_not_lead_out(lab: Lab, native: bool) -> None:
+    lab.native = native
     outside = lab.base / "outside"
     outside.mkdir()
     (outside / "precious").write_bytes(b"precious")

@@ -48,7 +48,8 @@ class Order:
 
 
 class Failure(Exception):
-    """`kind` is one of wrong-secret, unsupported, altered, damaged, unreadable, unsafe, full, disk, missing."""
+    """`kind` is one of wrong-secret, unsupported, altered, damaged, unreadable, unsafe, full,
+    disk, missing, file."""
 
     def __init__(self, kind: str, what: str, name: str = "") -> None:
         super().__init__(what)
@@ -167,7 +168,7 @@ def extract(order: Order, say: Callable[..., None]) -> int:
     for path, entries in read_sessions(sessions, wanted):
         newest = entries[-1]
         if prefix and path == prefix and newest.word != b"deleted" and newest.header.kind != DIRECTORY:
-            raise Failure("unsupported", "it is no directory")
+            raise Failure("file", order.path)
         count += newest.word != b"deleted"
         placer.place(path[begin:], entries)
     placer.finish()

@@ -142,6 +142,8 @@ class NativeRestore:
             return failures.unsafe(self.target, what)
         if kind == "missing":
             return NotInArchiveError(f"the archive does not hold that path: {what}", "Check the path and the time.")
+        if kind == "file":
+            return EngineError(f"{what} is no directory in the archive", "Ask for the directory in which it lies.")
         if kind == "full":
             fullest = min((self.destination, self.place.path), key=free_bytes)
             return SpaceError(
