@@ -58,7 +58,7 @@ class Writing:
         cache.check_unused()
         warnings: list[str] = []
         found = survey(target.files(), cache)
-        if found.undecided or (found.leftovers and (not target.keeps_everything or cache.unfinished())):
+        if found.undecided or cache.unfinished() or (found.leftovers and not target.keeps_everything):
             warnings += prepare(target, request.secret, cache, self.temp)
             found = survey(target.files(), cache)
         now, late = _session_time(found)
