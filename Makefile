@@ -5,6 +5,8 @@ BIN := .venv/bin
 PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/storage/s3 plugins/storage/remote plugins/profiles/local plugins/profiles/hub hub
 SERVERS := acl apache2-bin attr chromium debootstrap dovecot-imapd lftp libcap2-bin mariadb-client mariadb-server openssh-server openssl postgresql postgresql-client proftpd-core proftpd-mod-crypto rclone rsync
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Programs are compiled once, as where they are installed, and not each time they start.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test bench lint dist setup clean
 setup: .venv/.ready

@@ -13,7 +13,8 @@ def timed(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> 
     began = time.perf_counter()
     subprocess.run(
         argv,
-        env={**os.environ, **(environment or {})},
+        # Compiled once, as where it is installed.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
         check=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

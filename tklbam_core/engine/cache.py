@@ -98,20 +98,22 @@ class Cache:
 
     def manifest(self, key: SessionKey) -> Manifest | None:
         """The cached manifest of a session, None where there is none that is whole."""
-        for name in self._names():
-            parsed = parse_name(name)
-            if parsed and parsed.key == key and parsed.role == "manifest" and not parsed.partial and _is_plain(name):
-                return parse_manifest((self.directory / name).read_bytes())
-        return None
+        found = self._manifest(key)
+        return found[2] if found is not None else None
 
     def manifest_text(self, key: SessionKey) -> tuple[str, bytes] | None:
         """The name and text of a session's cached manifest, where it is whole."""
-        for name in self._names():
-            parsed = parse_name(name)
-            if parsed and parsed.key == key and parsed.role == "manifest" and not parsed.partial and _is_plain(name):
-                text = (self.directory / name).read_bytes()
-                return (name, text) if parse_manifest(text) else None
-        return None
+        found = self._manifest(key)
+        return found[:2] if found is not None else None
+
+    def _manifest(self, key: SessionKey) -> tuple[str, bytes, Manifest] | None:
+        name = _local_name(file_name(key, "manifest"))
+        try:
+            text = (self.directory / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        manifest = parse_manifest(text)
+        return (name, text, manifest) if manifest is not None else None
 
     def unfinished(self) -> set[SessionKey]:
         """Sessions of which duplicity's working files are still here: it did not come to the end of them."""

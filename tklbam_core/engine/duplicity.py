@@ -103,7 +103,7 @@ class DuplicityEngine(Engine):
         return writing.write()
 
     def verify(self, target: Target, session: Session, secret: str) -> Verification:
-        """Compares a fresh listing with the manifest and with the sizes noted when the session was stored."""
+        """Compares a listing, not older than the session, with its manifest and the sizes noted when it was stored."""
         target, cache = patient(target, self._patience), self._cache(target)
         found = next((each for each in group(target.files()).values() if _is(each.key, session)), None)
         if found is None:

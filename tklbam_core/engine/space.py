@@ -25,11 +25,16 @@ def free_bytes(path: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
+def uploads_at_once(target: Target, request: WriteRequest) -> int:
+    """How many files go up at a time: two where the target bears it, so that signatures need not wait for a volume."""
+    return min(max(2, request.uploads), target.parallel_writes)
+
+
 def check_room(target: Target, request: WriteRequest, full: bool, temp: Path) -> None:
     """Raises SpaceError where a session is sure not to fit: better before the first volume than after the last."""
-    # duplicity refuses to start with less: two volumes, those on their way, and a third of one for signatures.
-    on_their_way = request.uploads if request.uploads > 1 and target.local_path() is None else 0
-    needed = int((2.3 + on_their_way) * (request.volume_size << 20))
+    # One is being made, others are on their way, and a third of one is for signatures; duplicity wants one more yet.
+    by_duplicity = 1 + request.uploads if request.uploads > 1 and target.local_path() is None else 1
+    needed = int((1.3 + max(uploads_at_once(target, request), by_duplicity)) * (request.volume_size << 20))
     free = free_bytes(temp)
     if free < needed:
         raise SpaceError(

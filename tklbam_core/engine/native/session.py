@@ -21,6 +21,7 @@ from ..cache import Cache
 from ..interface import WriteRequest
 from ..outcome import Outcome, shown
 from ..program import STRONG_SECRET
+from ..space import uploads_at_once
 from . import librsync
 from .compare import batches, changes
 from .members import Member, Part
@@ -67,7 +68,7 @@ class NativeSession:
             self.cache.unfinished_file(manifest_name) as manifest,
             self.cache.unfinished_file(signatures_name) as signatures_place,
             contextlib.closing(SignatureFile(signatures_place)) as signatures,
-            Uploads(self.target, min(request.uploads, self.target.parallel_writes)) as uploads,
+            Uploads(self.target, uploads_at_once(self.target, request)) as uploads,
         ):
             with (
                 contextlib.closing(self._volumes(uploads)) as volumes,

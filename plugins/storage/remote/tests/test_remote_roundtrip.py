@@ -94,7 +94,7 @@ def test_round_trip(kind: str, place_of: Callable[[str], Place], tmp_path: Path)
     (listed,) = a.json("list", "--address", place.address)
     assert [session["kind"] for session in listed["sessions"]] == ["full"], "what is over keep-full is gone"
 
-    assert watcher.saw(b"duplicity")
+    assert watcher.saw(b"native.extract"), "it did not look"
     assert watcher.leaks == []
     logs = [path.read_bytes() for made in (a, b) for path in made.path("/var/log").rglob("*") if path.is_file()]
     assert logs
