@@ -1,4 +1,4 @@
-"""Rows into a table: one LOAD DATA fed from all its files, or multi-row inserts where the server forbids that."""
+"""Rows into a table: LOAD DATA fed from its files, or multi-row inserts where the server forbids that."""
 
 from __future__ import annotations
 
