@@ -172,3 +172,20 @@ def test_checksums_are_sent_where_object_lock_needs_them_and_not_to_old_servers(
 
 def test_a_small_file_is_sent_without_asking_first() -> None:
     assert not [headers for headers in sent() if "expect" in headers]
+
+
+def test_a_bandwidth_limit_holds_for_all_that_goes_up_and_comes_down(bucket: Bucket) -> None:
+    target = opened(bucket.address, {"s3-tls": "no", **bucket.options, "bandwidth-limit": "400"}, FIRST)
+    target.check(write=True)
+    content = os.urandom(500 << 10)
+    contents = {VOLUME.format(number): content for number in (1, 2)}
+    began = time.monotonic()
+    write_at_once(target, contents)
+    sent = time.monotonic() - began
+    with target.read(VOLUME.format(1)) as stream:
+        assert stream.read() == content
+    fetched = time.monotonic() - began - sent
+    assert sent > 1.5, "1,000 KiB at 400 a second"
+    assert fetched > 1.0, "500 KiB"
+    with pytest.raises(TargetError, match="bandwidth-limit=slow"):
+        opened(bucket.address, {"bandwidth-limit": "slow"}, FIRST)

@@ -146,6 +146,7 @@ def new_manager(client: Any, settings: Settings, parts: int) -> Any:
         multipart_chunksize=size,
         max_request_concurrency=parts,
         max_in_memory_upload_chunks=parts,
+        max_bandwidth=settings.bandwidth or None,
     )
     return TransferManager(client, config)
 

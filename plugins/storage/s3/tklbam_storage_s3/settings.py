@@ -40,13 +40,14 @@ OPTIONS = (
     SchemeOption(key="s3-append-only", meaning="yes: this system adds sessions and never deletes any"),
     SchemeOption(key="s3-checksums", meaning="always, or required: only where a call demands one (old servers)"),
     SchemeOption(key="s3-part-size", meaning="MB of a part of a multipart upload, 5 or more (default 8)"),
+    SchemeOption(key="bandwidth-limit", meaning="most KiB a second that are sent, and that are fetched"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The options as values. `endpoint` has a scheme; `part_size` is megabytes, `timeout` seconds. `attempts` is how
-    often a request is tried before it fails."""
+    often a request is tried before it fails; `bandwidth` is bytes a second, 0 for no limit."""
 
     endpoint: str | None = None
     tls: bool | None = None
@@ -60,6 +61,7 @@ class Settings:
     append_only: bool = False
     checksums: Checksums | None = None
     part_size: int = 8
+    bandwidth: int = 0
     attempts: int = 6
     timeout: int = 60
 
@@ -137,15 +139,18 @@ _JUDGES: Mapping[str, Callable[[str], object]] = {
     "append-only": _yes_or_no,
     "checksums": _one_of("always", "required"),
     "part-size": _number(5, 5000),
+    "bandwidth-limit": _number(0, 10_000_000),
 }
-_FIELDS = {"server-side-encryption": "encryption"}
+_FIELDS = {"server-side-encryption": "encryption", "bandwidth-limit": "bandwidth"}
+_COMMON = frozenset({"bandwidth-limit"})
+"""Options that targets of other kinds have, too."""
 
 
 def read_settings(options: Mapping[str, str]) -> Settings:
     """Judges the options that begin with `s3-`; others belong to other targets. Raises TargetError."""
     values: dict[str, object] = {}
     for key, text in options.items():
-        if not key.startswith(PREFIX):
+        if not key.startswith(PREFIX) and key not in _COMMON:
             continue
         name = key.removeprefix(PREFIX)
         if name not in _JUDGES:
@@ -159,6 +164,7 @@ def read_settings(options: Mapping[str, str]) -> Settings:
             if name == "storage-class":
                 remedy += " For others, set a lifecycle rule on the bucket."
             raise TargetError(f"storage-option {key}={text} makes no sense", remedy) from None
+    values["bandwidth"] = int(str(values.get("bandwidth", 0))) << 10
     # What the core says of every network.
     if "network-retries" in options:
         values["attempts"] = int(options["network-retries"]) + 1

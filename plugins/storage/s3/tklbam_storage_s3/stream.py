@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -70,6 +72,30 @@ class ObjectReader(io.RawIOBase):
     def close(self) -> None:
         self._drop()
         super().close()
+
+
+class Pace:
+    """Keeps what several threads fetch below `rate` bytes a second; 0: as fast as it comes."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+
+    @property
+    def most(self) -> int:
+        """Bytes that should be asked for at once."""
+        return max(1, self._rate // 4) if self._rate else sys.maxsize
+
+    def take(self, size: int) -> None:
+        """Waits until so many more bytes are within the limit."""
+        if not self._rate:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + size / self._rate
+            pause = self._free_at - now
+        time.sleep(pause)
 
 
 class OneWay:

@@ -21,7 +21,7 @@ from .credentials import CredentialSource, gather
 from .engine import engine_address
 from .failures import code_of, from_text, told
 from .settings import Settings
-from .stream import ObjectReader, OneWay
+from .stream import ObjectReader, OneWay, Pace
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -72,6 +72,7 @@ class S3Target(Target):
         self._source = CredentialSource(place.address, given, renew, lambda: self._session)
         self._cautions: list[str] = []
         self._proven = Proven()
+        self._pace = Pace(settings.bandwidth)
         self._checking = False
         self._making = threading.RLock()
         self._made: dict[str, Any] = {}
@@ -218,7 +219,7 @@ class S3Target(Target):
 
         with told(self._place):
             try:
-                raw = _Told(self._place, get, self._settings.attempts, offset)
+                raw = _Told(self._place, get, self._settings.attempts, offset, self._pace)
             except ClientError as error:
                 # So a service answers where the file ends before, or right there.
                 if code_of(error) not in BEYOND or not offset:
@@ -238,7 +239,7 @@ class S3Target(Target):
         stream = OneWay(content)
         begin = stream.read(size)
         with told(self._place, transient=True):
-            if len(begin) < size:
+            if len(begin) < size and not self._settings.bandwidth:
                 self._client.put_object(Bucket=self._place.bucket, Key=key, Body=begin, **arguments)
             else:
                 stream.unread(begin)
@@ -255,11 +256,14 @@ class _Told(ObjectReader):
     """A reader whose errors are ours."""
 
     def __init__(
-        self, place: Place, get: Callable[[int, str | None], dict[str, Any]], attempts: int, offset: int
+        self, place: Place, get: Callable[[int, str | None], dict[str, Any]], attempts: int, offset: int, pace: Pace
     ) -> None:
         self._place = place
+        self._pace = pace
         super().__init__(get, attempts, offset)
 
     def _some(self, most: int) -> bytes:
         with told(self._place):
-            return super()._some(most)
+            data = super()._some(min(most, self._pace.most))
+        self._pace.take(len(data))
+        return data
