@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any
 
 from ...api.errors import EngineError
 
@@ -120,18 +120,9 @@ class Signature:
 
 def delta(old_signature: bytes, data: Iterable[bytes]) -> Iterator[bytes]:
     """What makes the new content of the old one, in parts of any size. Raises EngineError for a damaged signature."""
-    return _through(lambda library: library.new_deltamaker(old_signature), data)
-
-
-def patch(basis: BinaryIO, delta_data: Iterable[bytes]) -> Iterator[bytes]:
-    """The new content that a delta makes of the old one, a true file. Raises EngineError for a damaged delta."""
-    return _through(lambda library: library.new_patchmaker(basis), delta_data)
-
-
-def _through(new_job: Callable[[Any], Any], data: Iterable[bytes]) -> Iterator[bytes]:
     library = _library()
     try:
-        job = _Job(new_job(library))
+        job = _Job(library.new_deltamaker(old_signature))
         for piece in data:
             yield from job.feed(piece)
         yield from job.end()
