@@ -125,7 +125,7 @@ def test_every_state_comes_back_as_it_was_and_as_duplicity_gives_it(lab: Lab, ou
 def test_paths_that_no_system_call_takes_whole(lab: Lab) -> None:
     for number in range(2):
         lab.put("/".join(["d" * 190] * 19) + "/file", b"deep %d" % number)
-        lab.put("/".join(["e"] * 900) + "/file", b"deeper %d" % number)
+        lab.put("/".join(["e"] * 400) + "/file", b"deeper %d" % number)
         lab.backup()
     restored = lab.restore("/".join(["r" * 200] * 15))
     found = {}
