@@ -10,6 +10,7 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,12 +19,14 @@ from hypothesis import strategies as st
 from tests.engine_support import SECRET, Lab, noise, tree_state
 from tests.unit.crafting import gpg, member, store, tar
 from tklbam_core.api.errors import EngineError, TklbamError
-from tklbam_core.engine.interface import NotInArchiveError
+from tklbam_core.engine.duplicity import DuplicityEngine
+from tklbam_core.engine.interface import FetchRequest, NotInArchiveError
 from tklbam_core.engine.native import librsync
 from tklbam_core.engine.native.decryption import UnsupportedMessageError, WrongPassphraseError, plain_text
 from tklbam_core.engine.native.openpgp import LITERAL, STRONG, Encryptor
 from tklbam_core.engine.native.patching import patched
 from tklbam_core.engine.native.tarheader import DIRECTORY
+from tklbam_core.engine.program import Program
 
 State = dict[bytes, tuple[object, ...]]
 PART = 1 << 16
@@ -45,11 +48,20 @@ def state(root: Path) -> State:
     return {**found, b"": (status.st_mode, status.st_uid, status.st_gid, int(status.st_mtime))}
 
 
-def read_both(lab: Lab, **wanted: object) -> Iterator[State]:
+class Alone(DuplicityEngine):
+    """Has no duplicity to fall back on."""
+
+    @property
+    def program(self) -> Program:
+        raise AssertionError("duplicity was asked for")
+
+
+def read_both(lab: Lab, **wanted: Any) -> Iterator[State]:
     """By our own reader, and by duplicity."""
-    for native in (True, False):
-        lab.native = native
-        restored = lab.restore("restored", **wanted)
+    restored = lab.base / "restored"
+    for kind in (Alone, DuplicityEngine):
+        engine = kind(lab.cache, lab.base / "temp", native=kind is Alone)
+        engine.fetch(lab.target, FetchRequest(destination=restored, secret=SECRET, **wanted))
         yield state(restored)
         shutil.rmtree(restored)
 
