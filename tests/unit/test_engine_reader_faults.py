@@ -18,14 +18,20 @@ from tests.engine_support import SECRET, Lab, noise, tree_state
 from tests.http_target import http_target
 from tests.unit.crafting import copy_command, delta, member, store, tar
 from tests.unit.small_disks import tmpfs
-from tklbam_core.api.errors import ArchiveError, EngineError, SpaceError
+from tklbam_core.api.errors import ArchiveError, EngineError, SpaceError, UnsafePathError
 from tklbam_core.api.progress import ProgressEvent
+from tklbam_core.engine.cache import Cache
 from tklbam_core.engine.duplicity import DuplicityEngine
+from tklbam_core.engine.fetching import choose
 from tklbam_core.engine.interface import FetchRequest
+from tklbam_core.engine.manifest import Manifest
 from tklbam_core.engine.native.decryption import plain_text
 from tklbam_core.engine.native.extract import Failure, Order, extract
 from tklbam_core.engine.native.openpgp import STRONG, encrypt
+from tklbam_core.engine.native.restoring import NativeRestore
 from tklbam_core.engine.restore_cache import RestoreCache
+from tklbam_core.engine.survey import survey
+from tklbam_core.engine.workspace import workspace
 
 SIZE = 12_000_000
 
@@ -151,12 +157,35 @@ def test_a_cache_cleared_while_it_is_read_from_harms_nothing(lab: Lab) -> None:
     assert tree_state(lab.base / "restored") == tree_state(lab.source)
 
 
+def test_a_restore_that_gets_no_walls_is_refused_however_long_its_order(lab: Lab) -> None:
+    """A pipe holds 64 KiB of an order that nobody reads."""
+    store(lab, [tar()] * 800)
+    chain = choose(lab.target, survey(lab.target.files(), Cache(lab.cache, lab.target.address)), None)
+    with workspace(lab.base / "temp") as place, pytest.raises(UnsafePathError, match="this kernel lets nothing keep"):
+        NativeRestore(
+            target=lab.target,
+            directory=lab.store,
+            chain=chain,
+            manifests=[Manifest(dict.fromkeys(chain[0].volumes, ""))],
+            path=None,
+            destination=lab.base / "missing",
+            secret=SECRET,
+            place=place,
+            proven=True,
+            phase="unpack",
+            progress=lambda _: None,
+        ).restore()
+
+
 AS_ANOTHER = """
 import os, sys
 from pathlib import Path
 from tklbam_core.api.errors import TklbamError
+from tklbam_core.engine.cache import Cache
 from tklbam_core.engine.duplicity import DuplicityEngine
+from tklbam_core.engine.fetching import choose
 from tklbam_core.engine.interface import FetchRequest
+from tklbam_core.engine.manifest import Manifest
 from tklbam_storage_local.target import LocalTarget
 base = Path(sys.argv[1])
 target = LocalTarget(f"file://{base}/store", base / "store")

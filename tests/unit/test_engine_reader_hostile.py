@@ -150,11 +150,12 @@ def test_a_path_that_can_not_be_made_costs_only_itself(reading: Reading) -> None
         member(b"snapshot/" + b"f" * 100_000, b"x"),
         member(b"snapshot/" + b"f" * 100_001 + b"/below", b"x"),
         member(b"snapshot/" + b"/".join([b"g" * 200] * 21), b"x"),
-        member(b"snapshot/h", kind=SYMLINK, link=b"t" * 5000),
+        member(b"snapshot/h\x1b[2J\n\xff", kind=SYMLINK, link=b"t" * 5000),
     ]
     control = member(b"snapshot/i\x1b[2J\r\n\x7f\xff", b"any byte will do")
     assert reading.read(*full(member(b"snapshot/a", b"before"), *odd, control)) == 12
     assert len(reading.unread) == 8
+    assert all(line.isprintable() and len(line) < 5000 for line in reading.unread)
     assert (reading.restored / "a").read_bytes() == b"before"
     assert (reading.restored / "c/inside").read_bytes() == b"kept"
     assert (

@@ -150,6 +150,12 @@ class _Session:
             yield from plain_text(read, self._secret, self._most)
 
 
+def _shown(path: bytes) -> str:
+    """A path for people, whose terminals it does nothing to."""
+    text = path[:_SHOWN].decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
 def extract(order: Order, say: Callable[..., None]) -> int:
     """Restores; the number of paths. `say` takes records. Raises Failure, and what `read_sessions` and `Placer` do."""
     prefix = os.fsencode(order.path)
@@ -158,7 +164,7 @@ def extract(order: Order, say: Callable[..., None]) -> int:
     sessions = [iter(_Session(volumes, order.secret, meter, room)) for volumes in order.sessions]
 
     def unread(path: bytes, why: str) -> None:
-        say(unread=[path[:_SHOWN].decode("utf-8", "backslashreplace"), why])
+        say(unread=[_shown(path), why])
 
     def wanted(path: bytes) -> bool:
         return not prefix or path == prefix or path.startswith(prefix + b"/")
