@@ -112,7 +112,7 @@ class Watch:
                         arguments = file.read()
                 except OSError:
                     continue
-                for program in (b"duplicity\0", b"gpg\0", b"VAULT_PASSWORD"):
+                for program in (b"duplicity\0", b"gpg\0", b"native.extract", b"VAULT_PASSWORD"):
                     if program in arguments:
                         self.programs.add(program)
                 if any(secret in arguments for secret in self.secrets):
@@ -195,9 +195,16 @@ def conf(system: System, *addresses: str) -> None:
     (system.root / "etc/tklbam/conf").write_text("".join(f"address {address}\n" for address in addresses))
 
 
-def test_a_run_with_credentials_shows_no_secret_anywhere(system: System, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("engine", "programs"), [("native", {b"native.extract"}), ("duplicity", {b"duplicity\0", b"gpg\0"})]
+)
+def test_a_run_with_credentials_shows_no_secret_anywhere(
+    system: System, tmp_path: Path, engine: str, programs: set[bytes]
+) -> None:
     by_file, by_url = f"vault://file{tmp_path}/store/a", f"vault://me:{ENCODED}@url{tmp_path}/store/b"
     conf(system, by_file, by_url)
+    with (system.root / "etc/tklbam/conf").open("a") as file:
+        file.write(f"archive-engine {engine}\n")
     with Watch(system.secrets) as watch:
         system.run("backup", "/srv", "--debug", status=0)
         said = system.run("config", status=0)
@@ -205,7 +212,7 @@ def test_a_run_with_credentials_shows_no_secret_anywhere(system: System, tmp_pat
         system.run("status", "--json", status=0)
         system.run("restore", "--address", by_file, "--raw-download", str(tmp_path / "back"), "--debug", status=0)
     assert (tmp_path / "back/srv/text").read_text() == "content"
-    assert watch.programs == {b"duplicity\0", b"gpg\0", b"VAULT_PASSWORD"}, "the watch must have seen what ran"
+    assert watch.programs == {*programs, b"VAULT_PASSWORD"}, "the watch must have seen what ran"
     assert watch.seen == set()
     records = [path.read_text() for path in (system.root / "var/lib/tklbam/sessions").iterdir()]
     assert any(f'"vault://me@url{tmp_path}/store/b"' in text for text in records)

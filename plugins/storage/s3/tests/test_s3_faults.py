@@ -204,7 +204,7 @@ def test_keys_that_expire_in_mid_backup_are_renewed(lab: Lab, swift: Swift, betw
     address = f"s3://127.0.0.1:{between.port}/{bucket.name}/web1"
     target = opened(address, {"s3-tls": "no"}, keys(), keys)
     bucket.target().check(write=True)
-    between.rate = 300_000  # so that it takes longer than any key lasts
+    between.rate = 180_000  # so that it takes longer than any key lasts
     began = time.monotonic()
     lab.engine.prepare(target, SECRET)
     result = lab.engine.write(target, lab.request())
