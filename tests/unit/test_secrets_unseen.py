@@ -212,7 +212,7 @@ def test_a_run_with_credentials_shows_no_secret_anywhere(
         system.run("status", "--json", status=0)
         system.run("restore", "--address", by_file, "--raw-download", str(tmp_path / "back"), "--debug", status=0)
     assert (tmp_path / "back/srv/text").read_text() == "content"
-    assert watch.programs == {*programs, b"VAULT_PASSWORD"}, "the watch must have seen what ran"
+    assert watch.programs >= {*programs, b"VAULT_PASSWORD"}, "the watch must have seen what ran"
     assert watch.seen == set()
     records = [path.read_text() for path in (system.root / "var/lib/tklbam/sessions").iterdir()]
     assert any(f'"vault://me@url{tmp_path}/store/b"' in text for text in records)

@@ -187,13 +187,16 @@ def _decimal(text: bytes) -> int:
 
 
 def _pax(data: bytes) -> dict[str, bytes]:
-    records = {}
-    while data:
-        length, space, _ = data.partition(b" ")
-        size = int(length)
-        if not space or not 5 <= size <= len(data):
+    """Records of "LENGTH KEY=VALUE" and a newline."""
+    records, begin = {}, 0
+    while begin < len(data):
+        space = data.find(b" ", begin, begin + 20)
+        if space < 0:
             raise ValueError("a record in it is damaged")
-        key, _, value = data[len(length) + 1 : size - 1].partition(b"=")
+        end = begin + int(data[begin:space])
+        if not begin + 5 <= end <= len(data) or end <= space:
+            raise ValueError("a record in it is damaged")
+        key, _, value = data[space + 1 : end - 1].partition(b"=")
         records[key.decode("utf-8", "replace")] = value
-        data = data[size:]
+        begin = end
     return records
