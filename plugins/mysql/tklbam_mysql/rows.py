@@ -6,10 +6,12 @@ import fcntl
 import os
 import re
 import select
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tklbam_core.api import CommandError, DatabaseError, Process, ProgressEvent, start
 from tklbam_core.api.progress import Progress
@@ -24,8 +26,10 @@ from .snapshot import Hold, begin_snapshot, hold_commits
 from .split import Splitter
 
 BLOCK = 1 << 20
+WRITES = BLOCK // 8
+"""Bytes that the dump program writes at once: each time both of us are woken, which costs more than the copying."""
 PIPE_WAIT = 0.001
-"""Seconds in which the dump program fills a part of the pipe, and never the whole."""
+"""Seconds in which the dump program, where it can't be told that, fills a part of the pipe, and never the whole."""
 FIRST_BYTES_WAIT = 15
 """Seconds to wait for the dump program's first rows, which show that it has its snapshot."""
 _TABLE_ERROR = re.compile(r"Error (\d+): (.*) when dumping table `(.*)` at row: \d+")
@@ -119,13 +123,14 @@ class RowReader:
         with option_file(self._server.settings, self._ignored(by_database)) as option:
             argv = [self._client.program, option, *self._options(), *consistency, "--databases", "--", *by_database]
             try:
-                with start(argv, stdout=subprocess.PIPE) as process:
+                with start([*_large_writes(), *argv], stdout=subprocess.PIPE) as process:
                     self._pump(process, splitter, hold)
                     if not splitter.finish():
                         process.wait()
                         raise self._lost(splitter.at, "its rows end in mid-statement")
             except CommandError as error:
-                self._judge(error, jobs, splitter)
+                named = CommandError(Path(self._client.program).name, error.status, error.stderr)
+                self._judge(named, jobs, splitter)
         for job in jobs:
             job.writer.finish()
         self.problems += [f"rows of an unknown table were left out: {each}" for each in sorted(splitter.strangers)]
@@ -143,9 +148,7 @@ class RowReader:
             at = splitter.at
             self._tell(len(block), at)
             started = self._count(at.split(".", 1)[0], started)
-            if len(block) < BLOCK // 8:
-                # The dump program writes a few kilobytes at a time, and to be woken for each costs both of us far more
-                # than to let some more of the pipe fill.
+            if len(block) < WRITES:
                 time.sleep(PIPE_WAIT)
 
     def _options(self) -> list[str]:
@@ -214,6 +217,12 @@ class RowReader:
         now = time.monotonic()
         self.clock[database] = self.clock.get(database, 0.0) + now - started
         return now
+
+
+def _large_writes() -> list[str]:
+    """Words before the dump program's, with which it writes more at once than the few kilobytes of its own accord."""
+    program = shutil.which("stdbuf")
+    return [program, f"--output={WRITES}"] if program else []
 
 
 def _named(jobs: Sequence[Job]) -> str:
