@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_old_duplicity_writes_what_old_and_new_restore(tmp_path: Path, old_dupli
     old.fetch(lab.target, FetchRequest(destination=lab.base / "by-old", secret=SECRET))
     assert tree_state(lab.base / "by-old") == expected
     lab.put("srv/plain", b"changed")
+    os.utime(lab.source / "srv/plain", (2_000_000_000, 2_000_000_000))  # it sees no change within a second
     increment = lab.engine.write(lab.target, lab.request(wanted))
     assert increment.session.kind == "incremental", "a newer duplicity goes on where the old one stopped"
     assert (lab.restore("after") / "srv/plain").read_bytes() == b"changed"
