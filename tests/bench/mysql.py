@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from tests.bench.timing import paired_ratio
 from tests.mariadb import MariaDB, install
 
 DUMP_ROUNDS, RESTORE_ROUNDS = 5, 2
@@ -128,10 +129,6 @@ def ours(code: str, server: MariaDB, extras: Path) -> tuple[float, float]:
     return seconds, int(said.split()[-1]) / 1024
 
 
-def ratio(ours: list[float], theirs: list[float]) -> float:
-    return median(mine / other for mine, other in zip(ours, theirs, strict=True))
-
-
 def measure(megabytes: int, scratch: Path) -> Measured:
     for name in ("source", "target"):
         (scratch / name).mkdir()
@@ -164,9 +161,9 @@ def measure(megabytes: int, scratch: Path) -> Measured:
         _, tenth = ours(DUMP, source, scratch / "tenth")
         return Measured(
             size=vendor_file.stat().st_size / 1e6, vendor_dump=median(vendor_dump), dump=median(dump),
-            dump_ratio=ratio(dump, vendor_dump), dump_memory=memory,
+            dump_ratio=paired_ratio(dump, vendor_dump), dump_memory=memory,
             dump_memory_tenth=tenth, vendor_restore=median(vendor_restore), restore=median(restore),
-            restore_ratio=ratio(restore, vendor_restore),
+            restore_ratio=paired_ratio(restore, vendor_restore),
             restore_memory=restore_memory, few=few, scattered=scattered,
         )  # fmt: skip
     finally:

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from plugins.postgres.tests.conftest import BINARIES, PgCluster
+from tests.bench.timing import paired_ratio
 
 ROUNDS = 3
 MAX_DUMP, MAX_RESTORE, MAX_MEMORY = 1.2, 1.1, 80 << 20
@@ -102,7 +103,7 @@ class Pairs:
 
     @property
     def ratio(self) -> float:
-        return median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
+        return paired_ratio(self.ours, self.theirs)
 
 
 class Bench:

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from tests import swift
-from tests.bench.timing import timed
+from tests.bench.timing import paired_ratio, timed
 
 BIN = Path(sys.executable).parent
 FILES, CHANGED, ROUNDS = 3_000, 20, 3
@@ -47,7 +47,7 @@ def change(paths: list[Path], number: int) -> None:
 
 def report(what: str, ours: list[float], others: list[float], name: str, allowed: float | None = None) -> bool:
     """Prints a line; False where the ratio is more than what is allowed."""
-    ratio = median(a / b for a, b in zip(ours, others, strict=True))
+    ratio = paired_ratio(ours, others)
     kept = allowed is None or ratio <= allowed
     limit = "" if allowed is None else f", allowed {allowed}"
     print(

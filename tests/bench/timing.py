@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 
 def timed(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
@@ -21,3 +22,8 @@ def timed(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> 
         stderr=subprocess.DEVNULL,
     )
     return time.perf_counter() - began
+
+
+def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the ratios of runs that followed each other."""
+    return median(mine / other for mine, other in zip(ours, theirs, strict=True))

@@ -13,7 +13,7 @@ from .archive import SessionKey
 from .decrypt import Unreadable
 from .events import Record
 from .interface import NotInArchiveError
-from .space import free_bytes
+from .space import free_bytes, fullest, no_room
 
 # Exit statuses and ERROR codes of duplicity (log.py).
 USER_ERROR, MISMATCHED_HASH, EXCEPTION, GPG_FAILED, NO_FREE_SPACE = 23, 21, 30, 31, 35
@@ -67,8 +67,8 @@ class Failure:
         local = self.target.local_path()
         free: int | None
         if self.destination is not None:
-            fullest = min((self.destination, self.temp), key=free_bytes)
-            place, free = str(fullest), free_bytes(fullest)
+            tighter = fullest(self.destination, self.temp)
+            place, free = str(tighter), free_bytes(tighter)
         elif self.codes & {BACKEND_NO_SPACE} or (local is not None and str(local) in text):
             place, free = self.target.address, self.target.free_bytes()
         elif str(self.cache) in text:
@@ -77,11 +77,7 @@ class Failure:
             place, free = str(self.temp), free_bytes(self.temp)
         else:
             place, free = self.target.address, self.target.free_bytes()
-        left = "" if free is None else f" ({free} bytes free)"
-        return SpaceError(
-            f"the file system of {place} is full{left}",
-            "Free some space there; what was stored before is intact, and the next run cleans up after this one.",
-        )
+        return no_room(place, free)
 
 
 def writing(failure: Failure) -> TklbamError:

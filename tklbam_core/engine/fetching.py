@@ -27,6 +27,7 @@ from .program import CommandLine, Program, launcher
 from .restore_cache import CacheFullError, RestoreCache, Stage, Wanted
 from .runner import DownloadProgress, Job, run_duplicity
 from .survey import Survey, survey
+from .walls import writable_words
 from .workspace import Workspace, workspace
 
 
@@ -161,8 +162,7 @@ class Fetching:
         def build(line: CommandLine) -> list[str]:
             own = os.geteuid() == 0
             restore = line.restore(time=time, path=self.request.path, destination=destination, own=own)
-            writable = [destination, *place.writable]
-            return launcher([word for path in writable for word in ("--writable", str(path))], restore)
+            return launcher(writable_words(destination, *place.writable), restore)
 
         job = Job(
             program=self.program(),

@@ -173,3 +173,10 @@ def launcher(words: Sequence[str], command: Sequence[str]) -> list[str]:
     """The command, started by `confined.py` with these words of its own."""
     script = Path(__file__).with_name("confined.py")
     return [sys.executable, "-I", "-S", str(script), "--parent", str(os.getpid()), *words, "--", *command]
+
+
+def own_program(code: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """The command that runs this code of ours in a Python of its own, and the environment it needs for that."""
+    # Whatever made the package importable here makes it importable there.
+    path = os.pathsep.join(place for place in sys.path if place)
+    return [sys.executable, "-P", "-c", code, *arguments], {"PYTHONPATH": path}

@@ -25,6 +25,20 @@ def free_bytes(path: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
+def no_room(place: object, free: int | None) -> SpaceError:
+    """A file system of which no byte, or not enough, is left; `free` is None where that can't be known."""
+    left = "" if free is None else f" ({free} bytes free)"
+    return SpaceError(
+        f"the file system of {place} is full{left}",
+        "Free some space there; what was stored before is intact, and the next run cleans up after this one.",
+    )
+
+
+def fullest(*places: Path) -> Path:
+    """The one with the least room, where it is not known which of them ran out of it."""
+    return min(places, key=free_bytes)
+
+
 def uploads_at_once(target: Target, request: WriteRequest) -> int:
     """How many files go up at a time: two where the target bears it, so that signatures need not wait for a volume."""
     return min(max(2, request.uploads), target.parallel_writes)

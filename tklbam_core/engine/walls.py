@@ -1,9 +1,16 @@
-"""What `confined` says when it can't put up its walls."""
+"""What `confined` is told of its walls, and what it says when it can't put them up."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..api.errors import CommandError, UnsafePathError
 from .confined import REFUSED
+
+
+def writable_words(*directories: Path) -> list[str]:
+    """Words for the launcher: the directories that are all a program may write to."""
+    return [word for path in directories for word in ("--writable", str(path))]
 
 
 def refused(error: CommandError) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..api.errors import EngineError, LockedError, SpaceError, TklbamError
+from ..api.errors import EngineError, LockedError, TklbamError
 from ..api.redact import Redactor
 from ..api.storage import Target
 from .archive import FileSet, SessionKey, group
@@ -26,7 +26,7 @@ from .native.signatures import DamagedSignaturesError
 from .outcome import Outcome
 from .patience import Patience
 from .program import Program
-from .space import check_room, free_bytes
+from .space import check_room, free_bytes, fullest, no_room
 from .survey import Survey, survey
 from .upkeep import clean, prepare
 from .workspace import temporary_directory, workspace
@@ -166,11 +166,8 @@ class Writing:
             return EngineError(
                 f"the session could not be stored: {error}", "Nothing of it counts; run the backup again."
             )
-        fullest = min((temporary_directory(self.temp), self.cache.root), key=free_bytes)
-        return SpaceError(
-            f"the file system of {fullest} is full ({free_bytes(fullest)} bytes free)",
-            "Free some space there; what was stored before is intact, and the next run cleans up after this one.",
-        )
+        place = fullest(temporary_directory(self.temp), self.cache.root)
+        return no_room(place, free_bytes(place))
 
     def _by_duplicity(self, found: Survey, chain: list[FileSet] | None, now: int) -> Outcome:
         target, cache, blind = self.target, self.cache, self._blind(found)

@@ -6,13 +6,12 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...api.errors import CommandError, EngineError, SpaceError, TargetError, TklbamError
+from ...api.errors import CommandError, EngineError, TargetError, TklbamError
 from ...api.process import start
 from ...api.progress import Progress, ProgressEvent
 from ...api.storage import Target
@@ -22,9 +21,9 @@ from ..decrypt import Unreadable
 from ..interface import NotInArchiveError
 from ..manifest import Manifest
 from ..outcome import LIMIT
-from ..program import launcher
-from ..space import free_bytes
-from ..walls import refused
+from ..program import launcher, own_program
+from ..space import free_bytes, fullest, no_room
+from ..walls import refused, writable_words
 from ..workspace import Workspace
 from .extract import Order
 
@@ -84,15 +83,14 @@ class NativeRestore:
 
     def _run(self, order: Order, total: int) -> tuple[list[str], int, dict[str, Any]]:
         """The first of the paths that could not be made, how many more there are, and the last record."""
-        writable = [self.destination, *self.place.writable]
-        words = [word for path in writable for word in ("--writable", str(path))]
-        environment = {**self.place.environment, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        words = writable_words(self.destination, *self.place.writable)
+        program, path = own_program(_PROGRAM)
         unread, more = list[str](), 0
         end: dict[str, Any] = {}
         try:
             with start(
-                launcher(words, [sys.executable, "-P", "-c", _PROGRAM]),
-                env=environment,
+                launcher(words, program),
+                env={**self.place.environment, **path},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(self.place.lock,),
@@ -145,11 +143,8 @@ class NativeRestore:
         if kind == "file":
             return EngineError(f"{what} is no directory in the archive", "Ask for the directory in which it lies.")
         if kind == "full":
-            fullest = min((self.destination, self.place.path), key=free_bytes)
-            return SpaceError(
-                f"the file system of {fullest} is full ({free_bytes(fullest)} bytes free)",
-                "Free some space there; what was stored before is intact, and the next run cleans up after this one.",
-            )
+            place = fullest(self.destination, self.place.path)
+            return no_room(place, free_bytes(place))
         if kind == "disk":
             return EngineError(f"{self.destination} can't be written: {what}", "Check its disk.")
         return failures.damaged_file(self.target, name or "a session", what)

@@ -57,7 +57,7 @@ class Volumes:
         if not part.data:
             return
         if self._used and self._used + len(part.data) + _AROUND > self._limit:
-            self._finish()
+            self.finish()
             self._begin()
         self._encryptor.update(part.data)
         self._used += len(part.data)
@@ -66,10 +66,7 @@ class Volumes:
         self._last = part.last
 
     def finish(self) -> None:
-        """Ends the last volume; a session has one even if there is nothing in it."""
-        self._finish()
-
-    def _finish(self) -> None:
+        """Ends the volume at hand; a session has one even if there is nothing in it."""
         self._encryptor.update(_FINISH)
         self._encryptor.finish()
         self._file.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import marshal
-import os
 import queue
 import struct
 import subprocess
@@ -21,6 +20,7 @@ from typing import IO, Any, cast
 
 from ...api.errors import EngineError
 from ...api.process import Process, start
+from ..program import own_program
 from .members import Member, Packer, Part
 
 ALONE = 16 << 20
@@ -29,6 +29,7 @@ AHEAD = 2
 """Batches that a worker is given before its first one is fetched."""
 MOST = 4
 _LENGTH = struct.Struct("<I")
+_PROGRAM = "import sys; from tklbam_core.engine.native.workers import serve; serve(int(sys.argv[1]))"
 _END = None
 """After the parts of a batch."""
 
@@ -47,10 +48,7 @@ def pack(batches: Iterable[Sequence[Member]], processors: int, segment: int) -> 
 
 
 def _in_parallel(batches: Iterator[Sequence[Member]], count: int, segment: int) -> Iterator[Part]:
-    program = "import sys; from tklbam_core.engine.native.workers import serve; serve(int(sys.argv[1]))"
-    command = [sys.executable, "-P", "-c", program, str(segment)]
-    # Whatever made the package importable here makes it importable there.
-    environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command, environment = own_program(_PROGRAM, str(segment))
     with ExitStack() as stack:
         workers = [
             stack.enter_context(start(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
