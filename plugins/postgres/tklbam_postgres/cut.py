@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 from tklbam_core.api import DatabaseError
+
+try:
+    from isal.isal_zlib import crc32  # several times faster than zlib's; not made for every machine
+except ImportError:
+    from zlib import crc32
 
 LEAST = 1 << 20
 MOST = 8 << 20
@@ -19,9 +23,13 @@ SHARE, FLOOR = 8192, 1 << 19
 or in 8,192 rows (2^32 / 2^19) on average, whichever comes first. So a piece has about 1.5 MiB: of one in which a row
 changed, duplicity stores a new signature, some 12·√size bytes."""
 TRAILER = b"\\.\n\n\n"
+TRAILERS = tuple(TRAILER[:size] for size in range(1, len(TRAILER) + 1))
 FIRST = "start"
 BUFFER = 64 << 10
-SAMPLE, FEW = 4096, 4
+SAMPLE, FEW = 4096, 7
+"""Where so many bytes hold fewer newlines than that, rows are wide, and looking for each is quicker than counting."""
+WIDEST = 16384
+"""Rows of which four fill more than this are not worth a list: they are looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +83,19 @@ class Cutter:
         if self._rest:
             data = self._rest + data
         # What may be the trailer's beginning is not rows, or not yet.
-        held = next((size for size in range(len(TRAILER), 0, -1) if data.endswith(TRAILER[:size])), 0)
-        self._rest = data[len(data) - held :]
-        if held:
-            data = data[:-held]
-        while data:
-            stop, anchor = len(data), ""
-            if self._size + len(data) > LEAST:
-                stop, self._row, anchor = _find(data, LEAST - self._size, MOST - self._size, self._row)
-            self._write(data[:stop])
+        end = len(data)
+        if data.endswith(TRAILERS):
+            end -= next(size for size in range(len(TRAILER), 0, -1) if data.endswith(TRAILER[:size]))
+        self._rest = data[end:]
+        at = 0
+        while at < end:
+            stop, anchor = end, ""
+            if self._size + end - at > LEAST:
+                stop, self._row, anchor = _find(data, at, end, at - self._size, self._row)
+            self._write(data, at, stop)
             if anchor:
                 self._end_piece(anchor)
-            data = data[stop:]
+            at = stop
 
     def finish(self) -> Rows:
         """Ends the last piece. Raises DatabaseError where pg_dump has not written its trailer."""
@@ -102,14 +111,14 @@ class Cutter:
             os.close(self._target)
             self._target = None
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, at: int, stop: int) -> None:
         if self._target is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             path = self._directory / f"{self._name}.rows"
             self._target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._size += len(data)
-        self._count += data.count(b"\n")
-        view = memoryview(data)
+        self._size += stop - at
+        self._count += newlines(data, at, stop)
+        view = memoryview(data)[at:stop]
         while view:
             view = view[os.write(self._target, view) :]
 
@@ -154,7 +163,7 @@ def cut(source: Path, directory: Path) -> Rows:
 
 def _move(source: Path, descriptor: int, size: int, directory: Path) -> Rows:
     """One piece: the file itself."""
-    count = sum(os.pread(descriptor, min(BUFFER, size - at), at).count(b"\n") for at in range(0, size, BUFFER))
+    count = sum(newlines(os.pread(descriptor, min(BUFFER, size - at), at)) for at in range(0, size, BUFFER))
     os.ftruncate(descriptor, size)
     os.fchown(descriptor, os.geteuid(), os.getegid())
     os.fchmod(descriptor, 0o600)
@@ -163,58 +172,73 @@ def _move(source: Path, descriptor: int, size: int, directory: Path) -> Rows:
     return Rows(((FIRST, size),), count)
 
 
-def _find(chunk: bytes, least: int, most: int, row: _Row | None) -> tuple[int, _Row | None, str]:
-    """Looks for the row that ends the piece: (where it stops in the chunk, row in progress, its name or "")."""
-    at = 0
+def newlines(data: bytes, at: int = 0, stop: int | None = None) -> int:
+    """How many newlines there are in `data[at:stop]`."""
+    stop = len(data) if stop is None else stop
+    found = 0
+    if data.count(b"\n", at, min(at + SAMPLE, stop)) < FEW:
+        while found < SAMPLE:
+            at = data.find(b"\n", at, stop) + 1
+            if not at:
+                return found
+            found += 1
+    return found + data.count(b"\n", at, stop)
+
+
+def _find(data: bytes, at: int, end: int, began: int, row: _Row | None) -> tuple[int, _Row | None, str]:
+    """Looks in `data[at:end]` for the row that ends the piece, which began at `began` (below 0: in data before this).
+
+    Returns where it stops, or `end`; the row in progress there; the name that the row gives to the next piece, or "".
+    """
+    most = began + MOST
     if row is None:
         # The row that the least size falls into is not a candidate, nor is anything before it.
-        newline = chunk.find(b"\n", max(least, 0))
+        newline = data.find(b"\n", max(began + LEAST, at), end)
         if newline < 0:
-            return len(chunk), None, ""
+            return end, None, ""
         at = newline + 1
         row = _Row()
-    if chunk.count(b"\n", at, at + SAMPLE) < FEW:
-        return _find_wide(chunk, at, most, row)
-    lines = chunk[at:].split(b"\n")
+    if data.count(b"\n", at, min(at + WIDEST, end)) < 4:
+        return _find_wide(data, at, end, most, row)
+    lines = data[at:end].split(b"\n")
     rest = lines.pop()
     if lines and row.length:
         row.add(lines[0])
         at += len(lines[0]) + 1
         if row.is_anchor or at >= most:
             return at, None, row.name
-        lines = lines[1:]
+        del lines[0]
         row = _Row()
     if lines:
-        found = _find_whole(lines, at, most)
+        found = _find_whole(lines, at, end - len(rest), most)
         if found is not None:
             return found[0], None, found[1]
     if rest:
         row.add(rest)
-    return len(chunk), row, ""
+    return end, row, ""
 
 
-def _find_wide(chunk: bytes, at: int, most: int, row: _Row) -> tuple[int, _Row | None, str]:
+def _find_wide(data: bytes, at: int, end: int, most: int, row: _Row) -> tuple[int, _Row | None, str]:
     """Row by row, with nothing copied: the way for few rows."""
-    view = memoryview(chunk)
-    while (newline := chunk.find(b"\n", at)) >= 0:
+    view = memoryview(data)
+    while (newline := data.find(b"\n", at, end)) >= 0:
         row.add(view[at:newline])
         at = newline + 1
         if row.is_anchor or at >= most:
             return at, None, row.name
         row = _Row()
-    row.add(view[at:])
-    return len(chunk), row, ""
+    row.add(view[at:end])
+    return end, row, ""
 
 
-def _find_whole(lines: list[bytes], at: int, most: int) -> tuple[int, str] | None:
+def _find_whole(lines: list[bytes], at: int, stop: int, most: int) -> tuple[int, str] | None:
     """The first of these rows (newlines stripped) that ends a piece: where it stops, and its name."""
-    checksums = list(map(crc32, lines))
-    lengths = list(map(len, lines))
     # All at once first: that is several times faster than row by row, and mostly there is none.
-    if min(checksums) >= max((max(lengths) + 1) * SHARE, FLOOR) and at + sum(lengths) + len(lines) < most:
+    if stop < most and min(map(crc32, lines)) >= max((max(map(len, lines)) + 1) * SHARE, FLOOR):
         return None
-    for checksum, length in zip(checksums, lengths, strict=True):
-        at += length + 1
-        if checksum < (length + 1) * SHARE or checksum < FLOOR or at >= most:
-            return at, _Row(checksum, length).name
+    for line in lines:
+        row = _Row(crc32(line), len(line))
+        at += row.length + 1
+        if row.is_anchor or at >= most:
+            return at, row.name
     return None

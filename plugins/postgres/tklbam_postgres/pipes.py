@@ -55,22 +55,35 @@ class Pipes:
         """
         ready = self._poll.poll(milliseconds)
         for descriptor, _ in ready:
-            path, cutter = self._open[descriptor]
-            data = os.read(descriptor, BUFFER)
-            if data:
-                cutter.feed(data)
-                continue
-            # Readable without data: pg_dump has opened it and closed it again.
-            self._poll.unregister(descriptor)
-            del self._open[descriptor]
-            os.close(descriptor)
-            path.unlink()
-            try:
-                rows = cutter.finish()
-            finally:
-                cutter.close()
-            self._done(path.name, rows)
+            if self._take(descriptor):
+                self._finish(descriptor)
         return bool(ready)
+
+    def _take(self, descriptor: int) -> bool:
+        """Takes what one pipe holds, but not so much that others wait for long; True when pg_dump has closed it."""
+        cutter = self._open[descriptor][1]
+        for _ in range(CAPACITY // BUFFER):
+            try:
+                data = os.read(descriptor, BUFFER)
+            except BlockingIOError:
+                break
+            if not data:  # opened and closed again: one that pg_dump has not opened yet is not ready
+                return True
+            cutter.feed(data)
+            if len(data) < BUFFER:
+                break
+        return False
+
+    def _finish(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        path, cutter = self._open.pop(descriptor)
+        os.close(descriptor)
+        path.unlink()
+        try:
+            rows = cutter.finish()
+        finally:
+            cutter.close()
+        self._done(path.name, rows)
 
     def close(self) -> None:
         """Closes and removes what was never used, or was being read when something failed."""
