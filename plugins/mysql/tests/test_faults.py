@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from tklbam_core.api import DatabaseError, DumpRequest, FormatError, ProgressEvent, RestoreRequest, SpaceError
 from tklbam_mysql.plugin import MysqlPlugin
+from tklbam_mysql.streams import Streams
 
 OLD = "CREATE DATABASE d; CREATE TABLE d.big (id int PRIMARY KEY, old int); INSERT INTO d.big VALUES (1,1)"
 BIG = """
@@ -222,6 +224,29 @@ def test_server_that_forbids_local_infile_on_the_way_gets_every_row_once(
     assert server.checksums("d") == source.checksums("d")
 
 
+@contextlib.contextmanager
+def in_step(server: Any, *tables: str) -> Iterator[None]:
+    """A writer that adds 1 to column `n` of row 1 of each of these tables, in transactions, as long as it may."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with server.session() as session:
+            while not stop.is_set():
+                session.execute("BEGIN")
+                for table in tables:
+                    session.execute(f"UPDATE {table} SET n=n+1 WHERE id=1")
+                session.execute("COMMIT")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        time.sleep(0.2)
+        yield
+    finally:
+        stop.set()
+        writer.join()
+
+
 def test_dump_is_of_one_moment_also_where_floats_are_read_apart(source: Any, tools: Any, tmp_path: Path) -> None:
     """A writer keeps two tables in step while they are read in two ways; what is dumped is in step, too."""
     source.sql(
@@ -230,28 +255,74 @@ def test_dump_is_of_one_moment_also_where_floats_are_read_apart(source: Any, too
         "INSERT INTO plain VALUES (1,0); INSERT INTO exact VALUES (1,0); CREATE TABLE big (id int, t text); "
         "INSERT INTO big SELECT seq, REPEAT('x', 500) FROM seq_1_to_5000"
     )
-    stop = threading.Event()
-
-    def write() -> None:
-        with source.session() as session:
-            while not stop.is_set():
-                session.execute("BEGIN")
-                session.execute("UPDATE d.plain SET n=n+1")
-                session.execute("UPDATE d.exact SET n=n+1")
-                session.execute("COMMIT")
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        time.sleep(0.2)
+    with in_step(source, "d.plain", "d.exact"):
         for number in range(5):
             report = tools.dump(source, tmp_path / str(number))
             assert report.warnings == ()
             tables = tmp_path / str(number) / "myfs/d/tables"
             assert (tables / "plain/rows/first").read_text() == (tables / "exact/rows/first").read_text()
-    finally:
-        stop.set()
-        writer.join()
+
+
+@pytest.fixture
+def twins(source: Any) -> Any:
+    """A server with two tables that are large enough to be read at once, and one that is not."""
+    source.sql(
+        "CREATE DATABASE d; USE d; CREATE TABLE small (id int PRIMARY KEY, n int); INSERT INTO small VALUES (1,0);"
+        "CREATE TABLE a (id int PRIMARY KEY, n int, t text); CREATE TABLE b LIKE a;"
+        "INSERT INTO a SELECT seq, 0, REPEAT('x', 1000) FROM seq_1_to_30000; INSERT INTO b SELECT * FROM a;"
+        "ANALYZE TABLE a, b"
+    )
+    return source
+
+
+def first_rows(extras: Path) -> set[str]:
+    tables = extras / "myfs/d/tables"
+    return {(tables / table / "rows/first").read_text().split(",")[1].split("\n")[0] for table in ("a", "b", "small")}
+
+
+def test_dump_is_of_one_moment_where_several_programs_read(
+    twins: Any, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Streams.read
+    shared: list[int] = []
+
+    def count(self: Streams, shares: Any, *rest: Any) -> None:
+        shared.append(len(shares))
+        read(self, shares, *rest)
+
+    monkeypatch.setattr(Streams, "read", count)
+    with in_step(twins, "d.a", "d.b", "d.small"):
+        for number in range(4):
+            report = tools.dump(twins, tmp_path / str(number), jobs="2")
+            assert (report.warnings, report.databases[0].rows) == ((), 60_001)
+            assert len(first_rows(tmp_path / str(number))) == 1
+    assert shared == [2] * 4
+
+
+def test_one_program_reads_where_commits_can_not_be_held_back(twins: Any, tools: Any, tmp_path: Path) -> None:
+    twins.sql(
+        "CREATE USER reader@localhost IDENTIFIED BY 'p';"
+        "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO reader@localhost"
+    )
+    (tmp_path / "password").write_text("p\n")
+    account = {"user": "reader", "password-file": str(tmp_path / "password"), "jobs": "2"}
+    with in_step(twins, "d.a", "d.b", "d.small"):
+        report = tools.dump(twins, tmp_path, **account)
+    assert report.databases[0].rows == 60_001
+    assert len(first_rows(tmp_path)) == 1
+
+
+def test_both_programs_end_when_the_server_does(new_server: Any, tools: Any, tmp_path: Path) -> None:
+    server = new_server()
+    server.sql(BIG + "CREATE TABLE other LIKE big; INSERT INTO other SELECT * FROM big; ANALYZE TABLE big, other")
+    request = DumpRequest(
+        extras=tmp_path,
+        limits=tools.limits(),
+        options=server.options | {"jobs": "2"},
+        progress=After(8 << 20, lambda: server.stop(signal.SIGKILL)),
+    )
+    with pytest.raises(DatabaseError, match=r"went away while d\.(big|other)"):
+        MysqlPlugin().tklbam_database_dump(request)
 
 
 def test_restore_while_others_use_the_tables(source: Any, target: Any, tools: Any, tmp_path: Path) -> None:

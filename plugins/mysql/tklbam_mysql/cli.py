@@ -61,8 +61,9 @@ def mysql2fs(
 
     from .connection import reach
     from .dump import dump_databases
+    from .settings import DumpOptions
 
-    report = dump_databases(reach(_options(server)), out, rules, lock_tables="auto", progress=silent)
+    report = dump_databases(reach(_options(server)), out, rules, how=DumpOptions(), progress=silent)
     return _tell(report, verbose)
 
 

@@ -42,6 +42,11 @@ class Server:
         name = "MariaDB" if self.is_mariadb else "MySQL"
         return f"{name} {'.'.join(map(str, self.version))} at {self.settings.place}"
 
+    def lost(self, at: str, why: str) -> DatabaseError:
+        """The error that says so; `at` is what was being read, "" where that is not known."""
+        where = f" while {at} was being read" if at else ""
+        return DatabaseError(f"{self} went away{where}: {why}", "See the server's error log, then run again.")
+
 
 class Session:
     """One connection. Errors come out as `pymysql.err.Error`; `code(error)` gives their number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,14 @@ from .accounts import read_accounts
 from .catalogue import Database, Reader, Table, database_names, transactional_engines, unsafe_charsets
 from .connection import Error, Server, Session, connect, dump_client, reason
 from .cut import RowsWriter
+from .jobs import Job
 from .layout import Layout, TableFile
 from .names import literal, qualified, quote
-from .rows import Job, RowReader
+from .rows import RowReader
+from .settings import DumpOptions
+from .snapshot import holds_gently
 
+MOST_PROGRAMS = 4
 LOCKED_AT_MOST = 256 << 20
 """Bytes of tables without a snapshot in one database that are locked while read; more would hold up writers."""
 
@@ -37,9 +42,9 @@ class Dump:
 
 
 def dump_databases(
-    server: Server, directory: Path, limits: Limits, *, lock_tables: str, progress: Progress
+    server: Server, directory: Path, limits: Limits, *, how: DumpOptions, progress: Progress
 ) -> DatabaseReport:
-    """Dumps what `limits` take into `directory` (made here). `lock_tables`: auto, yes or no (MyISAM, Aria, …).
+    """Dumps what `limits` take into `directory` (made here).
 
     Raises DatabaseError when the server can't be read at all.
     """
@@ -64,7 +69,7 @@ def dump_databases(
     dump.warnings += [f"limit {rule.worded('mysql')} matches no database or table" for rule in limits.unmatched()]
     for database in dump.databases:
         _write_definitions(dump.layout, database)
-    jobs, clock = _dump_rows(dump, engines, unsafe, lock_tables, progress)
+    jobs, clock = _dump_rows(dump, engines, unsafe, how, progress)
     infos = _describe_tables(dump, jobs, unsafe, clock.history)
     _write_manifest(dump, infos)
     return _report(dump, infos, clock.seconds)
@@ -129,7 +134,7 @@ def _write_definitions(target: Layout, database: Database) -> None:
 
 
 def _dump_rows(
-    dump: Dump, engines: frozenset[str], unsafe: frozenset[str], lock_tables: str, progress: Progress
+    dump: Dump, engines: frozenset[str], unsafe: frozenset[str], how: DumpOptions, progress: Progress
 ) -> tuple[dict[str, Job], Reading]:
     taken = [
         table
@@ -142,9 +147,11 @@ def _dump_rows(
     others = [job for job in jobs.values() if job.table.engine.lower() not in engines]
     client = dump_client()
     dump.client = str(client)
-    reader = RowReader(dump.server, client, unsafe, progress, sum(table.size for table in taken))
+    # Several programs see one moment where commits can be held back; else one alone is sure to.
+    programs = how.jobs or (min(MOST_PROGRAMS, os.cpu_count() or 1) if holds_gently(dump.server) else 1)
+    reader = RowReader(dump.server, client, unsafe, programs, progress, sum(table.size for table in taken))
     try:
-        reader.read(steady, others, _lock_decision(dump, others, lock_tables))
+        reader.read(steady, others, _lock_decision(dump, others, how.lock_tables))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -24,6 +24,7 @@ class MysqlPlugin:
         from .connection import detect
         from .dump import dump_databases
         from .layout import DIRECTORY
+        from .settings import dump_options
 
         server = detect(request.options, request.root)
         if server is None:
@@ -32,7 +33,7 @@ class MysqlPlugin:
             server,
             request.extras / DIRECTORY,
             _with_accounts(request.limits),
-            lock_tables=request.options.get("lock-tables", "auto"),
+            how=dump_options(request.options),
             progress=request.progress,
         )
 

@@ -18,9 +18,10 @@ CLIENT_SECTIONS = ("client", "client-server", "client-mariadb")
 DEBIAN_FILE = "/etc/mysql/debian.cnf"
 DATA_DIRECTORY = "/var/lib/mysql"
 OPTIONS = frozenset(
-    {"host", "port", "user", "socket", "password-file", "defaults-file", "ssl-ca", "ssl-cert", "ssl-key", "lock-tables"}
-)
+    ["host", "port", "user", "socket", "password-file", "defaults-file", "ssl-ca", "ssl-cert", "ssl-key"]
+) | frozenset(["lock-tables", "jobs"])
 """The keys of `database-option mysql:KEY=VALUE`."""
+MOST_JOBS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,25 @@ class Settings:
         return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class DumpOptions:
+    """How rows are read: whether tables without snapshots are locked (auto, yes, no); how many programs read at once,
+    0 for as many as this machine and the server allow without anybody noticing."""
+
+    lock_tables: str = "auto"
+    jobs: int = 0
+
+
+def dump_options(options: Mapping[str, str]) -> DumpOptions:
+    """Raises ConfigError for a value that means nothing."""
+    lock_tables, jobs = options.get("lock-tables", "auto"), options.get("jobs", "0")
+    if lock_tables not in ("auto", "yes", "no"):
+        raise ConfigError(f"mysql:lock-tables is {lock_tables!r}", "It can be auto, yes or no.")
+    if not (jobs.isascii() and jobs.isdigit() and int(jobs) <= MOST_JOBS and ("jobs" not in options or int(jobs))):
+        raise ConfigError(f"mysql:jobs is {jobs!r}", f"Give a number from 1 to {MOST_JOBS}.")
+    return DumpOptions(lock_tables, int(jobs))
+
+
 def quote_option(value: str) -> str:
     """A value of an option file, quoted so that `#`, quotes, blanks and backslashes stay what they are."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
@@ -85,8 +105,7 @@ def candidates(options: Mapping[str, str]) -> Iterator[Settings]:
             f"unknown option mysql:{unknown[0]}",
             f"Known are {', '.join(sorted(OPTIONS))} (database-option mysql:KEY=…).",
         )
-    if options.get("lock-tables", "auto") not in ("auto", "yes", "no"):
-        raise ConfigError(f"mysql:lock-tables is {options['lock-tables']!r}", "It can be auto, yes or no.")
+    dump_options(options)
     said = _from_options(options)
     if said is not None:
         yield said

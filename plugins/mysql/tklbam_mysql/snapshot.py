@@ -27,6 +27,11 @@ class Hold:
             self.session = None
 
 
+def holds_gently(server: Server) -> bool:
+    """Whether holding commits back waits for nobody's queries and stops nothing but commits."""
+    return server.is_mariadb and server.version >= (10, 4, 1)
+
+
 @contextlib.contextmanager
 def hold_commits(server: Server) -> Iterator[Hold]:
     """Holds commits until `release`. MariaDB ≥ 10.4 blocks commits alone, others take a global read lock."""
@@ -34,7 +39,7 @@ def hold_commits(server: Server) -> Iterator[Hold]:
     hold = Hold(session)
     try:
         session.execute(f"SET lock_wait_timeout={LOCK_WAIT}")
-        if server.is_mariadb and server.version >= (10, 4, 1):
+        if holds_gently(server):
             session.execute("BACKUP STAGE START")
             session.execute("BACKUP STAGE BLOCK_COMMIT")
         else:
