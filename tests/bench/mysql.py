@@ -110,10 +110,7 @@ def fill(server: MariaDB, megabytes: int) -> None:
 
 
 def timed(argv: list[str], output: Path | None = None, source: Path | None = None) -> tuple[float, str]:
-    """Seconds and standard output of a program, which starts with nothing left to write for those before it, and with
-    no file of theirs to empty."""
-    if output is not None:
-        output.unlink(missing_ok=True)
+    """Seconds and standard output of a program, which starts with nothing left to write for those before it."""
     os.sync()
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -142,11 +139,17 @@ def measure(megabytes: int, scratch: Path) -> Measured:
         dumper = ["mariadb-dump", "--no-defaults", f"--socket={source.socket}", "--user=root", "--single-transaction",
                   "--order-by-primary", "--hex-blob", "--routines", "--events", "--databases", "bench"]  # fmt: skip
         vendor_dump, dump, memory = [], [], 0.0
-        for _ in range(DUMP_ROUNDS):
-            vendor_dump.append(timed(dumper, output=vendor_file)[0])
-            shutil.rmtree(extras, ignore_errors=True)
-            seconds, memory = ours(DUMP, source, extras)
+        for number in range(DUMP_ROUNDS):
+            # Each into a new place: ext4 makes files slowly where others were removed a moment ago.
+            vendor_dump.append(timed(dumper, output=scratch / f"vendor-{number}.sql")[0])
+            seconds, used = ours(DUMP, source, scratch / f"extras-{number}")
             dump.append(seconds)
+            memory = max(memory, used)
+        (scratch / "vendor-0.sql").rename(vendor_file)
+        (scratch / "extras-0").rename(extras)
+        for number in range(1, DUMP_ROUNDS):
+            (scratch / f"vendor-{number}.sql").unlink()
+            shutil.rmtree(scratch / f"extras-{number}")
         client = ["mariadb", "--no-defaults", f"--socket={target.socket}", "--user=root"]
         vendor_restore, restore, restore_memory = [], [], 0.0
         for _ in range(RESTORE_ROUNDS):
