@@ -128,6 +128,30 @@ def test_crashed_table_is_named_and_everything_else_is_dumped(
     assert target.sql("SELECT id FROM d.good UNION SELECT id FROM d.other") == "1\n5\n"
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "engine"),
+    [
+        ("plain", "t text", "InnoDB"),
+        ("exact", "f float", "InnoDB"),
+        ("old", "t text", "MyISAM"),
+        ("late", "f float", "MyISAM"),
+    ],
+)
+def test_a_table_that_stays_locked_is_named_and_the_rest_is_dumped(
+    source: Any, tools: Any, tmp_path: Path, table: str, column: str, engine: str
+) -> None:
+    source.sql(
+        "CREATE DATABASE d; CREATE TABLE d.good (id int PRIMARY KEY); INSERT INTO d.good VALUES (7);"
+        f"CREATE TABLE d.{table} (id int PRIMARY KEY, {column}) ENGINE={engine}"
+    )
+    with source.session() as other:
+        other.execute(f"LOCK TABLES d.{table} WRITE")
+        report = tools.dump(source, tmp_path, **{"lock-timeout": "1"})
+    assert [(each.database, each.table) for each in report.failures] == [("d", table)]
+    assert "locked for more than 1 seconds" in report.failures[0].reason
+    assert (tmp_path / "myfs/d/tables/good/rows/first").read_text() == "7\n"
+
+
 def test_view_without_its_definer_does_not_end_the_dump(source: Any, target: Any, tools: Any, tmp_path: Path) -> None:
     source.sql(
         "CREATE USER gone@'%'; CREATE DATABASE d; CREATE TABLE d.t (id int); INSERT INTO d.t VALUES (1);"

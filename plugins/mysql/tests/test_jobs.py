@@ -39,7 +39,8 @@ def test_shares(sizes: tuple[int, ...], most: int, found: list[int]) -> None:
     assert len(made) == 1 or all(sum(job.table.size for job in share) >= LEAST_SHARE for share in made)
 
 
-@pytest.mark.parametrize("jobs", ["0", "17", "-1", "two", "٣", ""])
-def test_a_number_of_programs_that_is_none(jobs: str) -> None:
-    with pytest.raises(ConfigError, match="mysql:jobs"):
-        dump_options({"jobs": jobs})
+@pytest.mark.parametrize("key", ["jobs", "lock-timeout"])
+@pytest.mark.parametrize("value", ["0", "86401", "-1", "two", "٣", ""])
+def test_a_number_that_is_none(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"mysql:{key}"):
+        dump_options({key: value})

@@ -9,7 +9,9 @@ from functools import partial
 from tklbam_core.api import DatabaseFailure
 
 from .connection import Error, Session, code, reason
+from .locks import LOCK_WAIT_TIMEOUT, told
 from .names import SYSTEM_DATABASES, is_hidden, literal, qualified, quote
+from .settings import LOCK_TIMEOUT
 
 HEX_TYPES = frozenset(
     {
@@ -101,8 +103,9 @@ def transactional_engines(session: Session) -> frozenset[str]:
 class Reader:
     """Reads whole databases. What can't be read becomes a `DatabaseFailure` in `failures` and is left out."""
 
-    def __init__(self, session: Session, is_mariadb: bool) -> None:
+    def __init__(self, session: Session, is_mariadb: bool, lock_timeout: int = LOCK_TIMEOUT) -> None:
         self._session = session
+        self._lock_timeout = lock_timeout
         self._mariadb = is_mariadb
         self.failures: list[DatabaseFailure] = []
         self.warnings: list[str] = []
@@ -138,7 +141,8 @@ class Reader:
         except Error as error:
             if code(error) in (1146, 1049):  # dropped since the list was read
                 return
-            self.failures.append(DatabaseFailure(database=database, table=table, reason=reason(error)))
+            why = told(code(error), error, self._lock_timeout)
+            self.failures.append(DatabaseFailure(database=database, table=table, reason=why))
 
     def _show(self, kind: str, name: str) -> tuple[str | None, ...]:
         """SHOW CREATE of something that has a character set of its own: its text in that set, byte for byte."""
@@ -202,6 +206,8 @@ class Reader:
         try:
             self._session.rows(f"SELECT 1 FROM {quote(name)} LIMIT 0")
         except Error as error:
+            if code(error) == LOCK_WAIT_TIMEOUT:
+                raise
             view.broken = reason(error)
             self.warnings.append(
                 f"view {found.name}.{name} can't be used on this server ({view.broken}); its definition is kept"

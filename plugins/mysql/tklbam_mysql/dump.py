@@ -18,6 +18,7 @@ from .connection import Error, Server, Session, connect, dump_client, reason
 from .cut import RowsWriter
 from .jobs import Job
 from .layout import Layout, TableFile
+from .locks import bound_waits
 from .names import literal, qualified, quote
 from .rows import RowReader
 from .settings import DumpOptions
@@ -51,7 +52,8 @@ def dump_databases(
     dump = Dump(server, Layout(directory), limits)
     try:
         with connect(server.settings) as session:
-            _read_definitions(dump, session)
+            bound_waits(session, how.lock_timeout)
+            _read_definitions(dump, session, how.lock_timeout)
             engines = transactional_engines(session)
             charsets = {c.charset for d in dump.databases for t in d.tables for c in t.columns if c.charset}
             unsafe = unsafe_charsets(session, charsets)
@@ -83,8 +85,8 @@ class Reading:
     history: bool
 
 
-def _read_definitions(dump: Dump, session: Session) -> None:
-    reader = Reader(session, dump.server.is_mariadb)
+def _read_definitions(dump: Dump, session: Session, lock_timeout: int) -> None:
+    reader = Reader(session, dump.server.is_mariadb, lock_timeout)
     for name in database_names(session):
         if dump.limits.takes_database(name):
             database = reader.read(name)
@@ -149,7 +151,9 @@ def _dump_rows(
     dump.client = str(client)
     # Several programs see one moment where commits can be held back; else one alone is sure to.
     programs = how.jobs or (min(MOST_PROGRAMS, os.cpu_count() or 1) if holds_gently(dump.server) else 1)
-    reader = RowReader(dump.server, client, unsafe, programs, progress, sum(table.size for table in taken))
+    reader = RowReader(
+        dump.server, client, unsafe, programs, how.lock_timeout, progress, sum(table.size for table in taken)
+    )
     try:
         reader.read(steady, others, _lock_decision(dump, others, how.lock_tables))
     except OSError as error:

@@ -11,6 +11,7 @@ from tklbam_core.api.progress import Progress
 from . import exact
 from .connection import GONE, Client, Error, Server, Session, code, connect, reason
 from .jobs import Job, named, shares
+from .locks import bound_waits, told
 from .names import qualified
 from .snapshot import begin_snapshot, hold_commits
 from .streams import Streams
@@ -22,11 +23,19 @@ class RowReader:
     """Reads tables from one server. `clock` has the seconds spent by database; `history` whether past rows are read."""
 
     def __init__(
-        self, server: Server, client: Client, unsafe: frozenset[str], programs: int, progress: Progress, total: int
+        self,
+        server: Server,
+        client: Client,
+        unsafe: frozenset[str],
+        programs: int,
+        lock_timeout: int,
+        progress: Progress,
+        total: int,
     ) -> None:
         self._server = server
         self._unsafe = unsafe
         self._programs = programs
+        self._lock_timeout = lock_timeout
         self._progress = progress
         self._total = total
         self._done = 0
@@ -34,7 +43,7 @@ class RowReader:
         self.clock: dict[str, float] = {}
         self.problems: list[str] = []
         self.at = ""
-        self._streams = Streams(server, client, self.history, self._tell)
+        self._streams = Streams(server, client, self.history, lock_timeout, self._tell)
 
     def read(self, transactional: Sequence[Job], others: Sequence[Job], lock: Callable[[str], bool]) -> None:
         """Reads all rows: `transactional` in one snapshot; `others` after it, locked where `lock(database)` says so.
@@ -81,11 +90,26 @@ class RowReader:
             if rest:
                 with connect(self._server.settings, raw=True) as session:
                     if locked:
-                        names = ", ".join(f"{qualified(database, job.table.name)} READ" for job in rest)
-                        session.execute(f"LOCK TABLES {names}")
+                        rest = self._locking(session, rest)
                     self._exactly(session, rest)
 
+    def _locking(self, session: Session, jobs: list[Job]) -> list[Job]:
+        """Locks these tables together; the jobs that are left to read: all, or none where that could not be done."""
+        bound_waits(session, self._lock_timeout)
+        try:
+            session.execute(
+                f"LOCK TABLES {', '.join(f'{qualified(job.table.database, job.table.name)} READ' for job in jobs)}"
+            )
+        except Error as error:
+            if code(error) in GONE:
+                raise self._server.lost(jobs[0].table.database, reason(error)) from error
+            for job in jobs:
+                job.failed = told(code(error), error, self._lock_timeout)
+            return []
+        return jobs
+
     def _exactly(self, session: Session, jobs: Iterable[Job]) -> None:
+        bound_waits(session, self._lock_timeout)
         for job in jobs:
             last = time.monotonic()
             try:
@@ -97,7 +121,7 @@ class RowReader:
             except Error as error:
                 if code(error) in GONE:
                     raise self._server.lost(job.table.label, reason(error)) from error
-                job.failed = reason(error)
+                job.failed = told(code(error), error, self._lock_timeout)
             job.writer.finish()
 
     def _tell(self, size: int, item: str, seconds: float) -> None:

@@ -19,9 +19,11 @@ DEBIAN_FILE = "/etc/mysql/debian.cnf"
 DATA_DIRECTORY = "/var/lib/mysql"
 OPTIONS = frozenset(
     ["host", "port", "user", "socket", "password-file", "defaults-file", "ssl-ca", "ssl-cert", "ssl-key"]
-) | frozenset(["lock-tables", "jobs"])
+) | frozenset(["lock-tables", "lock-timeout", "jobs"])
 """The keys of `database-option mysql:KEY=VALUE`."""
 MOST_JOBS = 16
+MOST_SECONDS = 86400
+LOCK_TIMEOUT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +60,29 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class DumpOptions:
     """How rows are read: whether tables without snapshots are locked (auto, yes, no); how many programs read at once,
-    0 for as many as this machine and the server allow without anybody noticing."""
+    0 for as many as this machine and the server allow without anybody noticing; seconds to wait for a locked table."""
 
     lock_tables: str = "auto"
     jobs: int = 0
+    lock_timeout: int = LOCK_TIMEOUT
 
 
 def dump_options(options: Mapping[str, str]) -> DumpOptions:
     """Raises ConfigError for a value that means nothing."""
-    lock_tables, jobs = options.get("lock-tables", "auto"), options.get("jobs", "0")
+    lock_tables = options.get("lock-tables", "auto")
     if lock_tables not in ("auto", "yes", "no"):
         raise ConfigError(f"mysql:lock-tables is {lock_tables!r}", "It can be auto, yes or no.")
-    if not (jobs.isascii() and jobs.isdigit() and int(jobs) <= MOST_JOBS and ("jobs" not in options or int(jobs))):
-        raise ConfigError(f"mysql:jobs is {jobs!r}", f"Give a number from 1 to {MOST_JOBS}.")
-    return DumpOptions(lock_tables, int(jobs))
+    jobs = _number(options, "jobs", MOST_JOBS)
+    return DumpOptions(lock_tables, jobs or 0, _number(options, "lock-timeout", MOST_SECONDS) or LOCK_TIMEOUT)
+
+
+def _number(options: Mapping[str, str], key: str, most: int) -> int | None:
+    if key not in options:
+        return None
+    value = options[key]
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= most):
+        raise ConfigError(f"mysql:{key} is {value!r}", f"Give a number from 1 to {most}.")
+    return int(value)
 
 
 def quote_option(value: str) -> str:

@@ -18,6 +18,7 @@ from tklbam_core.api import CommandError, DatabaseError, Process, start
 
 from .connection import GONE, Client, Server, connect, option_file
 from .jobs import Job, by_database
+from .locks import INTERRUPTED, LockWatch, told
 from .names import quote
 from .settings import quote_option
 from .snapshot import Hold
@@ -55,10 +56,11 @@ class Streams:
     `problems` are warnings; a single table's trouble is its job's `failed`.
     """
 
-    def __init__(self, server: Server, client: Client, history: bool, tell: Tell) -> None:
+    def __init__(self, server: Server, client: Client, history: bool, lock_timeout: int, tell: Tell) -> None:
         self._server = server
         self._client = client
         self._history = history
+        self._lock_timeout = lock_timeout
         self._tell = tell
         self._names: dict[str, list[str]] = {}
         self.problems: list[str] = []
@@ -76,17 +78,18 @@ class Streams:
         Raises DatabaseError when the server is lost.
         """
         with contextlib.ExitStack() as stack:
-            streams = [stack.enter_context(self._running(jobs, consistency)) for jobs in shares]
-            if hold is not None:
+            watch = stack.enter_context(contextlib.closing(LockWatch(self._server, self._lock_timeout)))
+            streams = [stack.enter_context(self._running(jobs, consistency, watch)) for jobs in shares]
+            if hold is not None and not hold.problem:
                 self._await_snapshots(streams)
                 hold.release()
-            self._pump(streams)
+            self._pump(streams, watch)
         for jobs in shares:
             for job in jobs:
                 job.writer.finish()
 
     @contextlib.contextmanager
-    def _running(self, jobs: Sequence[Job], consistency: Sequence[str]) -> Iterator[_Stream]:
+    def _running(self, jobs: Sequence[Job], consistency: Sequence[str], watch: LockWatch) -> Iterator[_Stream]:
         tables = by_database(jobs)
         splitter = Splitter(tables)
         with option_file(self._server.settings, self._ignored(tables)) as option:
@@ -100,7 +103,7 @@ class Streams:
                         raise self._server.lost(splitter.at, "its rows end in mid-statement")
             except CommandError as error:
                 named = CommandError(Path(self._client.program).name, error.status, error.stderr)
-                self._judge(named, jobs, splitter)
+                self._judge(named, jobs, splitter, watch.ended > 0)
         self.problems += [f"rows of an unknown table were left out: {each}" for each in sorted(splitter.strangers)]
 
     def _await_snapshots(self, streams: Sequence[_Stream]) -> None:
@@ -113,7 +116,7 @@ class Streams:
                 )
                 return
 
-    def _pump(self, streams: Sequence[_Stream]) -> None:
+    def _pump(self, streams: Sequence[_Stream], watch: LockWatch) -> None:
         by_descriptor = {stream.descriptor: stream for stream in streams}
         poll = select.poll()
         for descriptor in by_descriptor:
@@ -121,7 +124,8 @@ class Streams:
         last = time.monotonic()
         size = BLOCK // len(streams)
         while by_descriptor:
-            for descriptor, _ in poll.poll():
+            watch.look()
+            for descriptor, _ in poll.poll(1000):
                 block = os.read(descriptor, size)
                 if not block:
                     poll.unregister(descriptor)
@@ -157,23 +161,25 @@ class Streams:
             if name not in tables
         ]
 
-    def _judge(self, error: CommandError, jobs: Sequence[Job], splitter: Splitter) -> None:
+    def _judge(self, error: CommandError, jobs: Sequence[Job], splitter: Splitter, locked: bool) -> None:
         """Finds out which tables a failed dump program could not read; raises when it was the server that failed."""
         named = False
+        known = ""  # the error that the line before has said of a table; the program repeats it without the table
         for line in error.stderr.splitlines():
             match = _TABLE_ERROR.search(line)
             said = _ANY_ERROR.search(line)
-            number = _ERROR_NUMBER.search(line)
-            lost = number is not None and int(number.group(1) or number.group(2)) in GONE
-            if lost or (match and int(match.group(1)) in GONE):
+            found = _ERROR_NUMBER.search(line)
+            number = found.group(1) or found.group(2) if found else ""
+            if (number and int(number) in GONE) or (match and int(match.group(1)) in GONE):
                 raise self._server.lost(splitter.at, said.group(1) if said else line) from error
             if match:
                 for job in jobs:
                     if job.table.name == match.group(3) and not job.failed:
-                        job.failed = f"{match.group(2)} ({match.group(1)})"
+                        said_of_it = f"{match.group(2)} ({match.group(1)})"
+                        job.failed = told(int(match.group(1)) if locked else 0, said_of_it, self._lock_timeout)
                         named = True
-            elif said:
-                self._blame(said.group(1), jobs)
+            elif said and not (known and known == number and "when retrieving data" in line):
+                known = number if self._blame(said.group(1), jobs, locked and number == str(INTERRUPTED)) else ""
                 named = True
         if not named:
             raise DatabaseError(
@@ -181,11 +187,16 @@ class Streams:
                 "See the server's error log.",
             ) from error
 
-    def _blame(self, text: str, jobs: Sequence[Job]) -> None:
-        """An error that names no row: of the table it mentions, else of them all, for none can be trusted."""
+    def _blame(self, text: str, jobs: Sequence[Job], interrupted: bool) -> bool:
+        """An error that names no row: of the table it mentions, else of them all, for none can be trusted.
+
+        Returns whether it mentions one.
+        """
         mentioned = [job for job in jobs if f"`{job.table.name}`" in text or f"'{job.table.label}'" in text]
+        why = told(INTERRUPTED if interrupted else 0, text, self._lock_timeout)
         for job in mentioned or jobs:
-            job.failed = job.failed or text
+            job.failed = job.failed or why
+        return bool(mentioned)
 
 
 def _large_writes() -> list[str]:
