@@ -21,10 +21,10 @@ from tests.unit.small_disks import tmpfs
 from tklbam_core.api.errors import ArchiveError, EngineError, SpaceError, UnsafePathError
 from tklbam_core.api.progress import ProgressEvent
 from tklbam_core.engine.cache import Cache
+from tklbam_core.engine.download import Wanted
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.fetching import choose
 from tklbam_core.engine.interface import FetchRequest
-from tklbam_core.engine.manifest import Manifest
 from tklbam_core.engine.native.decryption import plain_text
 from tklbam_core.engine.native.extract import Failure, Order, extract
 from tklbam_core.engine.native.openpgp import STRONG, encrypt
@@ -165,8 +165,7 @@ def test_a_restore_that_gets_no_walls_is_refused_however_long_its_order(lab: Lab
         NativeRestore(
             target=lab.target,
             directory=lab.store,
-            chain=chain,
-            manifests=[Manifest(dict.fromkeys(chain[0].volumes, ""))],
+            sessions=[[Wanted(volume) for volume in chain[0].volumes.values()]],
             path=None,
             destination=lab.base / "missing",
             secret=SECRET,

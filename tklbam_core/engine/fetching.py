@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,16 +19,18 @@ from . import failures
 from .archive import FileSet, link
 from .cache import Cache
 from .decrypt import Unreadable, read_manifest
+from .download import Wanted
+from .feed import Feed
 from .interface import FetchRequest
 from .manifest import Manifest
 from .native.restoring import NativeRestore, UnsupportedArchiveError
 from .patience import Patience
 from .program import CommandLine, Program, launcher
-from .restore_cache import CacheFullError, RestoreCache, Stage, Wanted
+from .restore_cache import CacheFullError, RestoreCache, Stage
 from .runner import DownloadProgress, Job, run_duplicity
 from .survey import Survey, survey
 from .walls import writable_words
-from .workspace import Workspace, workspace
+from .workspace import Workspace, remove_stale, workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +51,24 @@ class Fetching:
     def fetch(self) -> None:
         """Restores into the destination, which is made (0700) where it does not exist and must be empty.
 
-        The files needed are downloaded into the cache first, where there is room; else the program fetches them one by
-        one. Raises ArchiveError, UnsafePathError, SpaceError, TargetError, EngineError.
+        The files needed are downloaded into the cache first, where there is room; else they come one by one. Raises
+        ArchiveError, UnsafePathError, SpaceError, TargetError, EngineError.
         """
-        found = survey(self.target.files(), self.cache)
-        chain = choose(self.target, found, self.request.time)
+        remove_stale(self.temp)
         destination = self.request.destination
         destination.mkdir(mode=0o700, parents=True, exist_ok=True)
         if next(destination.iterdir(), None) is not None:
             raise UsageError(f"{destination} is not empty", "Choose an empty directory to restore to.")
         with workspace(self.temp) as place:
+            # What is to be tested is what the target says of itself.
+            known = Cache(place.path / "nothing", self.target.address) if self.request.fresh else self.cache
+            found = survey(self.target.files(), known)
+            chain = choose(self.target, found, self.request.time)
             if self.kept is None or self.request.fresh or self.target.local_path() is not None:
-                self._fetch_direct(found, chain, place)
+                self._fetch_direct(found, chain, known, place)
             elif not self._fetch_staged(self.kept, chain, place):
                 _empty(destination)
-                self._fetch_direct(found, chain, place)
+                self._fetch_direct(found, chain, known, place)
 
     def _fetch_staged(self, kept: RestoreCache, chain: list[FileSet], place: Workspace) -> bool:
         """Whether it could be done: False where there is no room to restore by way of the cache."""
@@ -74,19 +79,15 @@ class Fetching:
                 archive = Cache(place.path / "staged", self.target.address)
                 archive.create()
                 archive.fill_for_restore(chain, [], self.cache)
-                wanted, manifests = [], []
-                for each in chain:
-                    manifest = self._manifest(each, archive, place, stage)
-                    manifests.append(manifest)
-                    volumes = manifest.holding(self.request.path)
-                    wanted += [Wanted(each.volumes[number], manifest.volumes[number]) for number in volumes]
+                sessions = self._volumes(chain, archive, place, stage)
+                wanted = [volume for session in sessions for volume in session]
                 if not stage.reserve(wanted):
                     return False
                 self._download(stage, wanted)
                 # What is not needed must be seen to be there all the same.
                 stage.stand_in(file.name for each in chain for file in each.files)
                 try:
-                    if not self._read(chain, manifests, place, stage.path, proven=True):
+                    if not self._read(sessions, place, stage.path, proven=True):
                         self._run(chain, archive, place, stage.path)
                 except ArchiveError:
                     unproven = [volume for volume in wanted if not volume.sha1]
@@ -119,18 +120,40 @@ class Fetching:
             before, done = before + each.file.size, before + each.file.size
             tell(0)
 
-    def _fetch_direct(self, found: Survey, chain: list[FileSet], place: Workspace) -> None:
+    def _fetch_direct(self, found: Survey, chain: list[FileSet], known: Cache, place: Workspace) -> None:
         sets = [*found.complete, *found.undecided]
         archive = Cache(place.path / "archive", self.target.address)
         archive.create()
-        archive.fill_for_restore(sets, [each for each in found.sets.values() if each not in sets], self.cache)
-        manifests = [self._manifest(each, archive, place, None) for each in chain]
+        archive.fill_for_restore(sets, [each for each in found.sets.values() if each not in sets], known)
+        sessions = self._volumes(chain, archive, place, None)
         local = self.target.local_path()
-        if local is None or not self._read(chain, manifests, place, local, proven=False):
+        if local is not None:
+            done = self._read(sessions, place, local, proven=False)
+        else:
+            feed = Feed(self.target, place.path / "volumes", sessions, self.request.progress)
+            done = feed.fits and self._read(sessions, place, feed.directory, proven=True, feed=feed)
+        if not done:
             self._run(chain, archive, place, None)
 
+    def _volumes(
+        self, chain: list[FileSet], archive: Cache, place: Workspace, stage: Stage | None
+    ) -> list[list[Wanted]]:
+        """Of each session the volumes that may hold the path wanted. `archive` has the manifests afterwards."""
+        sessions = []
+        for each in chain:
+            manifest = self._manifest(each, archive, place, stage)
+            numbers = manifest.holding(self.request.path)
+            sessions.append([Wanted(each.volumes[number], manifest.volumes[number]) for number in numbers])
+        return sessions
+
     def _read(
-        self, chain: list[FileSet], manifests: list[Manifest], place: Workspace, directory: Path, *, proven: bool
+        self,
+        sessions: Sequence[Sequence[Wanted]],
+        place: Workspace,
+        directory: Path,
+        *,
+        proven: bool,
+        feed: Feed | None = None,
     ) -> bool:
         """Restores by our own reader; False where it can't read this archive, and nothing is there of it."""
         if not self.native:
@@ -138,15 +161,15 @@ class Fetching:
         restore = NativeRestore(
             target=self.target,
             directory=directory,
-            chain=chain,
-            manifests=manifests,
+            sessions=sessions,
             path=self.request.path,
             destination=self.request.destination,
             secret=self.request.secret,
             place=place,
             proven=proven,
-            phase="unpack" if proven else "download",
+            phase="unpack" if proven and feed is None else "download",
             progress=self.request.progress,
+            feed=feed,
         )
         try:
             restore.restore()

@@ -18,34 +18,22 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..api.errors import TargetError, UsageError
-from ..api.models import StoredFile
+from ..api.errors import ArchiveError, UsageError
 from ..api.storage import Target
-from . import failures
+from .download import Wanted, download, is_proven
 from .space import free_bytes
 
 KEPT = "files"
 """Its directory, in the one that the administrator names."""
 PART, RUN = ".part-", ".run-"
-CHUNK = 128 << 10
-"""Bytes read at once: at most these are lost when a connection is, and a part goes on where it ended."""
 ROOM = 3
 """Times its size that a download needs free: itself, and what is unpacked from it, usually on the same disk."""
 
 
 class CacheFullError(Exception):
     """There is no room for a file, even with everything else evicted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file of the target; `sha1` is what its manifest says of it ("" where nothing)."""
-
-    file: StoredFile
-    sha1: str = ""
 
 
 class RestoreCache:
@@ -203,35 +191,13 @@ class Stage:
             if self._take_kept(wanted, place):  # fetched by another run, for which this one waited
                 part.unlink(missing_ok=True)
                 return
-            self._fill(descriptor, wanted, on_bytes)
-            if not _is_sound(part, wanted):
-                os.truncate(descriptor, 0)
-                self._fill(descriptor, wanted, on_bytes)
-                if not _is_sound(part, wanted):
-                    part.unlink()
-                    raise failures.altered(self._target, wanted.file.name)
+            try:
+                download(self._target, wanted, descriptor, on_bytes)
+            except ArchiveError:
+                part.unlink()
+                raise
             os.link(part, place)
             os.rename(part, self._shelf / wanted.file.name)
-
-    def _fill(self, descriptor: int, wanted: Wanted, on_bytes: Callable[[int], None]) -> None:
-        offset = os.fstat(descriptor).st_size
-        if offset > wanted.file.size:
-            os.truncate(descriptor, 0)
-            offset = 0
-        if offset:
-            on_bytes(offset)
-        if offset == wanted.file.size:
-            return
-        with self._target.read_from(wanted.file.name, offset) as stream:
-            while data := stream.read(min(CHUNK, wanted.file.size - offset)):
-                _write_all(descriptor, data, offset)
-                offset += len(data)
-                on_bytes(len(data))
-        if offset < wanted.file.size:
-            raise TargetError(
-                f"{self._target.address}: {wanted.file.name} ended after {offset} of {wanted.file.size} bytes",
-                "Check the connection, then try again: it goes on there.",
-            )
 
 
 @contextlib.contextmanager
@@ -250,21 +216,11 @@ def _locked_part(part: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
-
-
 def _is_sound(place: Path, wanted: Wanted) -> bool:
     if _size(place) != wanted.file.size:
         return False
-    if not wanted.sha1:
-        return True
     with open(place, "rb") as file:
-        # Not for secrecy: it is the hash that a manifest has.
-        return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest() == wanted.sha1
+        return is_proven(file.fileno(), wanted)
 
 
 def _size(place: Path) -> int | None:

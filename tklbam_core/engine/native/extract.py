@@ -1,7 +1,8 @@
 """The program that restores, behind walls: an order on standard input, files into the destination, records to output.
 
-The order is one JSON object, see `Order`. Records are JSON objects, a line each: `{"at": BYTES}` of all volumes,
-`{"unread": [PATH, WHY]}`, and at the end `{"done": PATHS}` or `{"failed": KIND, "name": VOLUME, "what": …}`.
+The order is one JSON object in a line, see `Order`. Records are JSON objects, a line each: `{"at": BYTES}` of all
+volumes, `{"unread": [PATH, WHY]}`, and at the end `{"done": PATHS}` or `{"failed": KIND, "name": VOLUME, "what": …}`.
+Volumes that are not there yet are asked for by `{"want": PATH}`, one at a time; an empty line is the answer.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from .decryption import Stream, UnsupportedMessageError, WrongPassphraseError, plain_text
 from .entries import DamagedVolumeError, Volume, read_sessions
@@ -37,7 +39,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """`sessions` are the volumes' paths and SHA-1 ("" where not known), oldest session first; `path` is the directory
-    that becomes the destination ("": all)."""
+    that becomes the destination ("": all). With `asking` each volume is there only once it has been asked for."""
 
     sessions: Sequence[Sequence[tuple[str, str]]]
     path: str
@@ -45,6 +47,7 @@ class Order:
     scratch: str
     own: bool
     secret: str = field(repr=False)
+    asking: bool = False
 
 
 class Failure(Exception):
@@ -95,11 +98,38 @@ class _Meter:
                 self._say(at=self._at)
 
 
-class _Session:
-    """The volumes of a session, decrypted ahead in a thread."""
+class _Asking:
+    """Asks for volumes, from any thread."""
 
-    def __init__(self, volumes: Sequence[tuple[str, str]], secret: str, meter: _Meter, room: int) -> None:
+    def __init__(self, say: Callable[..., None], answers: BinaryIO) -> None:
+        self._say = say
+        self._answers = answers
+        self._lock = threading.Lock()
+
+    def open(self, path: str) -> FileIO:
+        with self._lock:
+            self._say(want=path)
+            self._answers.readline()
+            return _open(path)
+
+
+def _open(path: str) -> FileIO:
+    return open(path, "rb", buffering=0)
+
+
+class _Session:
+    """The volumes of a session, opened by `opener`, decrypted ahead in a thread."""
+
+    def __init__(
+        self,
+        volumes: Sequence[tuple[str, str]],
+        opener: Callable[[str], FileIO],
+        secret: str,
+        meter: _Meter,
+        room: int,
+    ) -> None:
         self._volumes = volumes
+        self._opener = opener
         self._secret = secret
         self._meter = meter
         self._most = min(_LARGEST, max(_LEAST, room // 4))
@@ -137,7 +167,7 @@ class _Session:
             self._ready.put(end)
 
     def _plain(self, path: str, sha1: str) -> Iterator[bytes]:
-        with open(path, "rb", buffering=0) as file:
+        with self._opener(path) as file:
             if sha1 and hashlib.file_digest(file, "sha1").hexdigest() != sha1:
                 raise Failure("altered", "its hash is another one", os.path.basename(path))
             file.seek(0)
@@ -156,12 +186,13 @@ def _shown(path: bytes) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
-def extract(order: Order, say: Callable[..., None]) -> int:
-    """Restores; the number of paths. `say` takes records. Raises Failure, and what `read_sessions` and `Placer` do."""
+def extract(order: Order, say: Callable[..., None], opener: Callable[[str], FileIO] = _open) -> int:
+    """Restores; the number of paths. `say` takes records, `opener` opens volumes. Raises Failure, and what
+    `read_sessions` and `Placer` do."""
     prefix = os.fsencode(order.path)
     begin = len(prefix) + 1 if prefix else 0
     meter, room = _Meter(say), AHEAD // len(order.sessions)
-    sessions = [iter(_Session(volumes, order.secret, meter, room)) for volumes in order.sessions]
+    sessions = [iter(_Session(volumes, opener, order.secret, meter, room)) for volumes in order.sessions]
 
     def unread(path: bytes, why: str) -> None:
         say(unread=[_shown(path), why])
@@ -185,9 +216,10 @@ def extract(order: Order, say: Callable[..., None]) -> int:
 
 def main() -> None:
     """Reads the order, restores, and says how it went."""
-    order, voice = Order(**json.load(sys.stdin)), _Voice()
+    order, voice = Order(**json.loads(sys.stdin.buffer.readline())), _Voice()
+    opener = _Asking(voice.say, sys.stdin.buffer).open if order.asking else _open
     try:
-        voice.end(done=extract(order, voice.say))
+        voice.end(done=extract(order, voice.say, opener))
     except Failure as failure:
         voice.end(failed=failure.kind, name=failure.name, what=str(failure))
     except DamagedVolumeError as error:

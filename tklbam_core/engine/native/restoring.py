@@ -6,20 +6,20 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ...api.errors import CommandError, EngineError, TargetError, TklbamError
-from ...api.process import start
+from ...api.process import Process, start
 from ...api.progress import Progress, ProgressEvent
 from ...api.storage import Target
 from .. import failures
-from ..archive import FileSet
 from ..decrypt import Unreadable
+from ..download import Wanted
+from ..feed import Feed
 from ..interface import NotInArchiveError
-from ..manifest import Manifest
 from ..outcome import LIMIT
 from ..program import launcher, own_program
 from ..space import free_bytes, fullest, no_room
@@ -36,16 +36,17 @@ class UnsupportedArchiveError(EngineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeRestore:
-    """The state that `chain` led to, from the files in `directory`, into `destination`, an empty directory.
+    """The state that `sessions` led to (of `path` alone, unless None), from the volumes in `directory`, into
+    `destination`, an empty directory.
 
-    Of each session the volumes that `manifests` say may hold `path` (None: all) are read; what is `proven` to have the
-    right hash is not hashed again. `phase` is the progress events'.
+    Of each session, oldest first, the volumes that may hold something of it are named. What is `proven` to have the
+    right hash is not hashed again. `phase` is the progress events'. With a `feed` the volumes are those that it brings
+    into its directory, which it proves and tells of.
     """
 
     target: Target
     directory: Path
-    chain: Sequence[FileSet]
-    manifests: Sequence[Manifest]
+    sessions: Sequence[Sequence[Wanted]]
     path: str | None
     destination: Path
     secret: str
@@ -53,33 +54,31 @@ class NativeRestore:
     proven: bool
     phase: str
     progress: Progress
+    feed: Feed | None = None
 
     def restore(self) -> None:
         """Raises ArchiveError, UnsafePathError, SpaceError, NotInArchiveError, EngineError; UnsupportedArchiveError
         where nothing speaks against trying duplicity, for which the destination has to be emptied."""
-        sessions = [self._volumes(*each) for each in zip(self.chain, self.manifests, strict=True)]
-        if any(not path.endswith(".gpg") for session in sessions for path, _ in session):
+        volumes = [volume for session in self.sessions for volume in session]
+        if any(not volume.file.name.endswith(".gpg") for volume in volumes):
             raise UnsupportedArchiveError("not all of it is encrypted")
         order = Order(
-            sessions=sessions,
+            sessions=[[self._listed(volume) for volume in session] for session in self.sessions],
             path=self.path or "",
             destination=str(self.destination),
             scratch=str(self.place.scratch),
             own=os.geteuid() == 0,
             secret=self.secret,
+            asking=self.feed is not None,
         )
-        total = sum(os.path.getsize(path) for session in sessions for path, _ in session)
-        unread, more, end = self._run(order, total)
+        unread, more, end = self._run(order, sum(volume.file.size for volume in volumes))
         if "failed" in end:
             raise self._error(end)
         if unread:
             raise failures.partly(self.target, self.destination, unread, len(unread) + more)
 
-    def _volumes(self, found: FileSet, manifest: Manifest) -> list[tuple[str, str]]:
-        return [
-            (str(self.directory / found.volumes[number].name), "" if self.proven else manifest.volumes[number])
-            for number in manifest.holding(self.path)
-        ]
+    def _listed(self, volume: Wanted) -> tuple[str, str]:
+        return str(self.directory / volume.file.name), "" if self.proven else volume.sha1
 
     def _run(self, order: Order, total: int) -> tuple[list[str], int, dict[str, Any]]:
         """The first of the paths that could not be made, how many more there are, and the last record."""
@@ -95,14 +94,13 @@ class NativeRestore:
                 stdout=subprocess.PIPE,
                 pass_fds=(self.place.lock,),
             ) as process:
-                with contextlib.suppress(BrokenPipeError):  # it was never started, and says why
-                    process.stdin.write(json.dumps(asdict(order)).encode())
-                    process.stdin.close()
-                # Whatever an archive made of that program, it fills no memory here.
-                for line in iter(lambda: process.stdout.readline(1 << 16), b""):
-                    record = json.loads(line)
-                    if "at" in record:
-                        self.progress(ProgressEvent(self.phase, min(record["at"], total), total, "bytes"))
+                _say(process, json.dumps(asdict(order)).encode())
+                for record in self._records(process.stdout):
+                    if "want" in record:
+                        self._bring(record["want"], process)
+                    elif "at" in record:
+                        if self.feed is None:
+                            self.progress(ProgressEvent(self.phase, min(record["at"], total), total, "bytes"))
                     elif "unread" not in record:
                         end = record
                     elif len(unread) < LIMIT:
@@ -112,12 +110,26 @@ class NativeRestore:
         except CommandError as error:
             refused(error)
             raise self._ended(error.stderr) from error
-        except ValueError as error:
-            raise self._ended("it said nothing sensible") from error
         if not end:
             raise self._ended("it said nothing")
         self.progress(ProgressEvent(self.phase, total, total, "bytes"))
         return unread, more, end
+
+    def _records(self, stdout: IO[bytes]) -> Iterator[dict[str, Any]]:
+        # Whatever an archive made of that program, it fills no memory here.
+        for line in iter(lambda: stdout.readline(1 << 16), b""):
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise self._ended("it said nothing sensible") from error
+            yield record
+
+    def _bring(self, path: str, process: Process) -> None:
+        if self.feed is None or not self.feed.awaits(path):
+            raise self._ended("it asked for what there is not")
+        self.feed.hand_over(path)
+        _say(process, b"")
+        self.feed.look_ahead()
 
     def _ended(self, said: str) -> EngineError:
         why = said.splitlines()[-1:] or ["it was ended"]
@@ -148,3 +160,9 @@ class NativeRestore:
         if kind == "disk":
             return EngineError(f"{self.destination} can't be written: {what}", "Check its disk.")
         return failures.damaged_file(self.target, name or "a session", what)
+
+
+def _say(process: Process, line: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # it was never started, or ended, and says why
+        process.stdin.write(line + b"\n")
+        process.stdin.flush()
