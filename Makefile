@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -n 3 --dist worksteal
 BIN := .venv/bin
 PLUGINS := plugins/mysql plugins/postgres plugins/sqlite plugins/storage/local plugins/storage/s3 plugins/storage/remote plugins/profiles/local plugins/profiles/hub hub
-SERVERS := acl apache2-bin attr chromium debootstrap dovecot-imapd e2fsprogs lftp libcap2-bin mariadb-client mariadb-server openssh-server openssl postgresql postgresql-client proftpd-core proftpd-mod-crypto rclone rsync
+SERVERS := acl apache2-bin attr chromium debootstrap dovecot-imapd e2fsprogs gpgv lftp libcap2-bin mariadb-client mariadb-server openssh-server openssl postgresql postgresql-client proftpd-core proftpd-mod-crypto rclone rsync
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Programs are compiled once, as where they are installed, and not each time they start.
 export PYTHONDONTWRITEBYTECODE :=
