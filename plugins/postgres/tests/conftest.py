@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -19,8 +21,9 @@ from typing import Any
 import pytest
 
 from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest
-from tklbam_postgres import plugin
+from tklbam_postgres import connect, plugin
 
+ROOT = os.environ.get("TKLBAM_POSTGRES_ROOT")
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=Path())
 SETTINGS = {
     "fsync": "off",
@@ -33,6 +36,10 @@ SETTINGS = {
 }
 
 
+if os.environ.get("CI") and not ROOT:  # where a skip is a failure
+    collect_ignore = ["test_newer.py"]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -42,8 +49,9 @@ def free_port() -> int:
 class PgCluster:
     """One server. Run as the `postgres` account when the tests run as root, else as whoever runs them."""
 
-    def __init__(self, base: Path, template: Path, **settings: str) -> None:
+    def __init__(self, base: Path, template: Path, *, binaries: Path = BINARIES, **settings: str) -> None:
         self.base = base
+        self.binaries = binaries
         self.data = base / "data"
         self.port = free_port()
         self.settings = {**SETTINGS, **settings}
@@ -74,7 +82,7 @@ class PgCluster:
 
     def run(self, *argv: str, input: str | None = None) -> str:
         done = subprocess.run(
-            self.as_owner([str(BINARIES / argv[0]), *argv[1:]]),
+            self.as_owner([str(self.binaries / argv[0]), *argv[1:]]),
             input=input,
             env=self.environment,
             cwd="/",
@@ -90,7 +98,7 @@ class PgCluster:
             subprocess.run(
                 self.as_owner(
                     [
-                        *(str(BINARIES / "pg_ctl"), "-D", str(self.data), "-w", "-t", "60", "-o"),
+                        *(str(self.binaries / "pg_ctl"), "-D", str(self.data), "-w", "-t", "60", "-o"),
                         f"{words} -c unix_socket_directories='{self.base}' -p {self.port}",
                         "start",
                     ]
@@ -104,7 +112,7 @@ class PgCluster:
     def stop(self) -> None:
         if (self.data / "postmaster.pid").exists():
             subprocess.run(
-                self.as_owner([str(BINARIES / "pg_ctl"), "-D", str(self.data), "-m", "immediate", "-w", "stop"]),
+                self.as_owner([str(self.binaries / "pg_ctl"), "-D", str(self.data), "-m", "immediate", "-w", "stop"]),
                 capture_output=True,
                 cwd="/",
                 check=False,
@@ -130,13 +138,17 @@ class PgCluster:
     def databases(self) -> list[str]:
         return self.sql("SELECT datname FROM pg_database ORDER BY 1").split()
 
-    def snapshot(self, database: str) -> str:
-        """What pg_dump says of a database, without what differs between any two runs."""
-        text = self.run("pg_dump", "--create", "--dbname", database)
+    def snapshot(self, database: str, by: PgCluster | None = None) -> str:
+        """What pg_dump (or that of `by`) says of a database, without what differs between any two runs."""
+        text = self.run(str((by or self).binaries / "pg_dump"), "--create", "--dbname", database)
         return re.sub(r"(?m)^\\(un)?restrict .*\n", "", text)
 
     def globals(self) -> str:
         return re.sub(r"(?m)^\\(un)?restrict .*\n", "", self.run("pg_dumpall", "--globals-only"))
+
+    def large_objects(self, database: str) -> str:
+        what = "oid, lomowner::regrole, lomacl, md5(lo_get(oid))"
+        return self.sql(f"SELECT {what} FROM pg_largeobject_metadata ORDER BY oid", database)
 
     def checksums(self, database: str) -> dict[str, str]:
         """MD5 of every table's rows in their own order."""
@@ -226,48 +238,101 @@ def _alive(pid: int) -> bool:
     return True
 
 
-@pytest.fixture(scope="session")
-def pg_template() -> Iterator[Path]:
-    """A fresh data directory to copy: initdb takes longer than a copy."""
-    if not BINARIES.name:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+def unpacked(root: Path, place: Path) -> Path:
+    """The programs of the server in an unpacked Debian root, as scripts below `place`: the root's own loader runs them,
+    so that they see this system's files."""
+    (found,) = root.glob("usr/lib/postgresql/*/bin")
+    binaries = place / found.relative_to(root)
+    binaries.mkdir(parents=True)
+    # PostgreSQL's programs look for its other files from where they are.
+    (binaries.parent / "lib").symlink_to(found.parent / "lib")
+    (place / "usr/share").symlink_to(root / "usr/share")
+    loader = next(root.glob("usr/lib*/ld-linux*.so.*"))
+    libraries = ":".join(map(str, root.glob("usr/lib/*-linux-gnu")))
+    for program in found.iterdir():
+        script = binaries / program.name
+        words = [str(loader), "--library-path", libraries, "--argv0", str(script), str(program)]
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        script.chmod(0o755)
+    return binaries
+
+
+@contextlib.contextmanager
+def template(binaries: Path) -> Iterator[Path]:
     base = scratch_directory()
     try:
         if os.geteuid() == 0:
             shutil.chown(base, "postgres")
-        subprocess.run(
+        done = subprocess.run(
             PgCluster.as_owner(
                 [
-                    *(str(BINARIES / "initdb"), "-N", "-D", str(base / "data"), "-U", "postgres", "--locale=C.UTF-8"),
+                    *(str(binaries / "initdb"), "-N", "-D", str(base / "data"), "-U", "postgres", "--locale=C.UTF-8"),
                     "--auth-local=peer" if os.geteuid() == 0 else "--auth-local=trust",
                     "--auth-host=scram-sha-256",
                 ]
             ),
-            check=True,
             capture_output=True,
             cwd="/",
         )
+        assert done.returncode == 0, done.stderr
         yield base / "data"
     finally:
         shutil.rmtree(base)
 
 
+@contextlib.contextmanager
+def server(data: Path, binaries: Path, **settings: str) -> Iterator[PgCluster]:
+    """A running server with a copy of a data directory."""
+    base = scratch_directory()
+    cluster = PgCluster(base, data, binaries=binaries, **settings)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session")
+def pg_template() -> Iterator[Path]:
+    """A fresh data directory to copy: initdb takes longer than a copy."""
+    if not BINARIES.name:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with template(BINARIES) as data:
+        yield data
+
+
 @pytest.fixture(scope="session")
 def make_cluster(pg_template: Path) -> Callable[..., Any]:
     """A function that gives a running cluster of its own for the length of a `with` block."""
+    return functools.partial(server, pg_template, BINARIES)
 
-    @contextlib.contextmanager
-    def make(**settings: str) -> Iterator[PgCluster]:
-        base = scratch_directory()
-        cluster = PgCluster(base, pg_template, **settings)
-        try:
-            cluster.start()
+
+@pytest.fixture(scope="session")
+def newer() -> Iterator[PgCluster]:
+    """A server of a newer major version, whose programs our code finds beside the installed ones."""
+    if not ROOT:
+        pytest.skip(
+            "TKLBAM_POSTGRES_ROOT names no Debian root with a newer PostgreSQL: "
+            "tests/make-server-root trixie DIRECTORY postgresql-17"
+        )
+    place = scratch_directory()
+    try:
+        binaries = unpacked(Path(ROOT), place)
+        installed = binaries.parent.parent
+        (installed / BINARIES.parent.name).symlink_to(BINARIES.parent)
+        with pytest.MonkeyPatch.context() as patch, template(binaries) as data, server(data, binaries) as cluster:
+            patch.setattr(connect, "PROGRAMS", installed)
             yield cluster
-        finally:
-            cluster.stop()
-            shutil.rmtree(base)
+    finally:
+        shutil.rmtree(place)
 
-    return make
+
+@pytest.fixture
+def newest(newer: PgCluster) -> Iterator[PgCluster]:
+    """An empty server of a newer major version."""
+    yield newer
+    newer.empty()
 
 
 @pytest.fixture(scope="session")

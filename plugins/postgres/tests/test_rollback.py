@@ -77,7 +77,7 @@ if what == "restore":
     plugin.tklbam_database_restore(RestoreRequest(
         extras=Path(extras), limits=Limits(), rollback=Path(rollback), options=json.loads(options)))
 else:
-    dies_before(roles, "_apply")
+    dies_before(roles, "_refused")
     plugin.tklbam_database_rollback(RollbackRequest(rollback=Path(rollback)))
 """
 

@@ -17,18 +17,15 @@ SYSTEM_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """`size` in bytes on the server's disk (0 where it may not be asked)."""
-
     name: str
     oid: int
     connectable: bool
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table, partition or materialised view. `parent` is the oid of what it is a partition of,
-    `size` bytes on the server's disk without indexes."""
+    `size` bytes on the server's disk without indexes; a standby has no rows of one that is `unlogged`."""
 
     oid: int
     schema: str
@@ -36,6 +33,7 @@ class Table:
     kind: str
     parent: int | None = None
     size: int = 0
+    unlogged: bool = False
 
     @property
     def qualified(self) -> str:
@@ -46,8 +44,7 @@ def databases(server: Server) -> list[Database]:
     """All databases but the templates and those of ours, in name order. Raises DatabaseError."""
     with connect(server) as connection:
         rows = connection.execute(
-            "SELECT datname, oid, datallowconn, CASE WHEN datallowconn AND has_database_privilege(oid, 'CONNECT')"
-            " THEN pg_database_size(oid) ELSE 0 END FROM pg_database WHERE datname NOT IN ('template0', 'template1')"
+            "SELECT datname, oid, datallowconn FROM pg_database WHERE datname NOT IN ('template0', 'template1')"
         ).fetchall()
     return sorted((Database(*row) for row in rows if not is_temporary(row[0])), key=lambda each: each.name)
 
@@ -65,7 +62,7 @@ def tables(connection: psycopg.Connection[Any]) -> list[Table]:
         " (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition),"
         # Not pg_table_size: that would wait for a table that somebody has locked.
         " (c.relpages::bigint + coalesce((SELECT t.relpages FROM pg_class t WHERE t.oid = c.reltoastrelid), 0))"
-        " * current_setting('block_size')::bigint"
+        " * current_setting('block_size')::bigint, c.relpersistence = 'u'"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         f" WHERE c.relkind IN ('r', 'p', 'm') AND {SYSTEM_SCHEMAS} ORDER BY n.nspname, c.relname"
     ).fetchall()

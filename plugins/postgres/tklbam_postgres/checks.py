@@ -13,11 +13,11 @@ from .layout import StoredDatabase
 
 def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[str]:
     """Warnings about what will be different there. Raises DatabaseError for what can't be restored there."""
-    version = (stored.toc.server_version or b"0").split(b".")[0].split(b" ")[0]
-    if version.isdigit() and int(version) > server.major:
+    version = toc.major(stored.toc.server_version)
+    if version > server.major:
         raise DatabaseError(
-            f"it was dumped from PostgreSQL {int(version)}, and the server is PostgreSQL {server.major}",
-            f"Install PostgreSQL {int(version)} or newer.",
+            f"it was dumped from PostgreSQL {version}, and the server is PostgreSQL {server.major}",
+            f"Install PostgreSQL {version} or newer.",
         )
     wanted = {stored.toc.text(entry.tag) for entry in stored.toc.of_kind("EXTENSION")}
     with connect(server) as connection:

@@ -7,12 +7,13 @@ authentication then lets us in as its superuser.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,15 +32,24 @@ TIMEOUT = 30
 APPLICATION = "tklbam"
 """What our sessions, and those of the programs we run, are called in pg_stat_activity."""
 
-SESSION = "-c search_path= -c default_transaction_read_only=off"
-"""Whatever a database or role sets for its own sessions: nobody's functions come before the server's."""
-
-ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PGOPTIONS": "-c default_transaction_read_only=off", "PGAPPNAME": APPLICATION}
+SETTINGS = (
+    "default_transaction_read_only=off",
+    "statement_timeout=0",
+    "lock_timeout=0",
+    "idle_in_transaction_session_timeout=0",
+)
+"""Whatever a database or role sets for its own sessions."""
+LATER_SETTINGS = ((140000, "idle_session_timeout=0"), (170000, "transaction_timeout=0"))
+SUPERUSER_SETTINGS = ((170000, "event_triggers=off"),)
+"""A trigger on logins could keep us out."""
+OURS = ("search_path=", "standard_conforming_strings=on")
+"""Nobody's functions come before the server's, and a string is one, in our own sessions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that was reached once. `account` is the system account to become for it (None: stay who we are)."""
+    """A server that was reached once. `account` is the system account to become for it (None: stay who we are),
+    `maintenance` a database that is there to connect to."""
 
     cluster: Cluster
     user: str
@@ -47,6 +57,8 @@ class Server:
     version: int
     identifier: str
     superuser: bool
+    standby: bool = False
+    maintenance: str = "postgres"
     password: str | None = field(default=None, repr=False)
 
     @property
@@ -68,7 +80,22 @@ class Server:
 
     def argv(self, program: str) -> list[str]:
         """The beginning of an argument list that runs one of PostgreSQL's programs with the right identity."""
-        return [*_identity(self.account), str(find_program(program, self.major))]
+        return [*_identity(self.account), str(find_program(program, self.major)[0])]
+
+    def environment(self, *more: str) -> dict[str, str]:
+        """What PostgreSQL's programs get to run by; `more` are further session settings (`name=value`)."""
+        return {
+            "LC_ALL": "C.UTF-8",
+            "PGOPTIONS": _words([*self.settings(), *more]),
+            "PGAPPNAME": APPLICATION,
+        }
+
+    def settings(self) -> list[str]:
+        """Session settings, `name=value`, that keep dumps and restores from being cut short."""
+        known = [setting for since, setting in LATER_SETTINGS if self.version >= since]
+        if self.superuser:
+            known += [setting for since, setting in SUPERUSER_SETTINGS if self.version >= since]
+        return [*SETTINGS, *known]
 
 
 def reach(cluster: Cluster, options: Options) -> Server:
@@ -78,25 +105,31 @@ def reach(cluster: Cluster, options: Options) -> Server:
     """
     user, account = _identify(cluster, options)
     password = _password(options)
-    draft = Server(cluster, user, account, 0, "", False, password)
+    draft = Server(cluster, user, account, 0, "", False, password=password)
     with connect(draft) as connection:
         row = connection.execute(
-            "SELECT rolsuper, (SELECT system_identifier::text FROM pg_control_system()) FROM pg_roles"
-            " WHERE rolname = current_user"
+            "SELECT (SELECT system_identifier::text FROM pg_control_system()), rolsuper, pg_is_in_recovery()"
+            " FROM pg_roles WHERE rolname = current_user"
         ).fetchone()
         assert row is not None
-        return Server(cluster, user, account, connection.info.server_version, row[1], row[0], password)
+        identity, superuser, standby = row
+        version, there = connection.info.server_version, connection.info.dbname
+        return Server(cluster, user, account, version, identity, superuser, standby, there, password)
 
 
 @contextlib.contextmanager
 def connect(server: Server, database: str | None = None, **settings: str) -> Iterator[psycopg.Connection[Any]]:
     """An autocommit connection for the length of a `with` block; None is a maintenance database.
 
-    `settings` are session settings. Raises DatabaseError.
+    `settings` are session settings. Raises DatabaseError, for what the server refuses within the block, too.
     """
+    import psycopg
+
     connection = open_connection(server, database, **settings)
     try:
         yield connection
+    except psycopg.Error as error:
+        raise DatabaseError(one_line(error), "See the server's log.") from error
     finally:
         connection.close()
 
@@ -119,13 +152,14 @@ def open_connection(server: Server, database: str | None = None, **settings: str
                     autocommit=True,
                     connect_timeout=TIMEOUT,
                     application_name=APPLICATION,
-                    options=SESSION,
+                    options=_words([*OURS, *server.settings()]),
                     client_encoding="UTF8",
                 )
+            _keep_odd_names(connection)
             for key, value in settings.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (key, value))
             return connection
-        except psycopg.errors.InvalidCatalogName as error:
+        except (psycopg.errors.InvalidCatalogName, UnicodeError) as error:
             refused = error
         except psycopg.OperationalError as error:
             refused = error
@@ -136,6 +170,34 @@ def open_connection(server: Server, database: str | None = None, **settings: str
         f"{'' if database is None else f' (database {database})'}: {one_line(refused)}",
         "Start it (systemctl start postgresql), or correct database-option pgsql:host, port, user, password-file.",
     ) from refused
+
+
+def _keep_odd_names(connection: psycopg.Connection[Any]) -> None:
+    """Names may hold bytes that are not UTF-8 (databases in SQL_ASCII): they come and go as surrogates."""
+    import psycopg
+    from psycopg.types.json import set_json_loads
+    from psycopg.types.string import StrDumperUnknown
+
+    class Load(psycopg.adapt.Loader):
+        def load(self, data: Any) -> str:
+            return _text(data)
+
+    class Dump(StrDumperUnknown):
+        def dump(self, obj: str) -> bytes:
+            return obj.encode("utf-8", "surrogateescape")
+
+    for type_ in ("name", "text", "varchar"):
+        connection.adapters.register_loader(type_, Load)
+    connection.adapters.register_dumper(str, Dump)
+    set_json_loads(lambda data: json.loads(_text(data)), connection)
+
+
+def _text(data: Any) -> str:
+    return bytes(data).decode("utf-8", "surrogateescape")
+
+
+def _words(settings: Iterable[str]) -> str:
+    return " ".join(f"-c {setting}" for setting in settings)
 
 
 def one_line(error: BaseException | str | None) -> str:
@@ -161,8 +223,8 @@ def becoming(account: str | None) -> Iterator[None]:
             os.seteuid(before)
 
 
-def find_program(name: str, major: int) -> Path:
-    """PostgreSQL's program for a server of this major version: its own, else the next newer one.
+def find_program(name: str, major: int) -> tuple[Path, int]:
+    """PostgreSQL's program for a server of this major version, and its own: the same, else the next newer one.
 
     Raises DatabaseError where only older ones, or none, are installed.
     """
@@ -170,13 +232,13 @@ def find_program(name: str, major: int) -> Path:
     for version in versions:
         path = PROGRAMS / str(version) / "bin" / name
         if version >= major and path.exists():
-            return path
+            return path, version
     on_path = shutil.which(name)
     if on_path is not None:
         with contextlib.suppress(CommandError):
             match = re.search(rb"\) (\d+)", run([on_path, "--version"]).stdout)
             if match and int(match[1]) >= major:
-                return Path(on_path)
+                return Path(on_path), int(match[1])
     raise DatabaseError(
         f"{name} for PostgreSQL {major} is not installed", f"Install the package postgresql-client-{major}."
     )
@@ -211,9 +273,10 @@ def _password(options: Options) -> str | None:
         return None
     try:
         lines = options.password_file.read_text("utf-8").splitlines()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
         raise DatabaseError(
-            f"the password file {options.password_file} can't be read: {error.strerror}",
+            f"the password file {options.password_file} can't be read: {reason}",
             "Correct database-option pgsql:password-file.",
         ) from error
     return lines[0] if lines else ""

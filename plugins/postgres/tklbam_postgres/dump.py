@@ -27,12 +27,12 @@ from tklbam_core.api import (
 )
 
 from . import catalogue, layout, selection, sqltext, toc
-from .connect import ENVIRONMENT, Server, connect, one_line
+from .connect import Server, connect, one_line
 from .cut import Rows, cut, is_complete
 from .failures import TableError, failure_of
-from .names import file_name, identifier
 from .options import Options
 from .pipes import Pipes, children, standstill
+from .programs import pattern
 
 POLL = 20
 """Milliseconds between looks at what pg_dump has written."""
@@ -42,6 +42,14 @@ BIG = 8 << 20
 ATTEMPTS = 3
 PLAIN = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE"})
 DEFAULT_COMMENT = b"IS 'default administrative connection database';\n"
+TOO_MANY = re.compile(r"too many clients|connection slots are reserved|too many connections for")
+"""One connection may still be had where there are not enough for several."""
+PASSING = re.compile(
+    r"could not obtain lock on relation|cache lookup failed|could not open relation with OID|concurrently"
+    r'|relation "[^\n]*" does not exist'
+)
+"""What happens when somebody queues for a table exclusively, or drops what pg_dump has just found. A moment later all
+is well again."""
 FAILED_TABLE = re.compile(
     r'(?:contents of table|lock on relation) "([^"]+)"|LOCK TABLE (?:ONLY )?([^,]+?)(?:,.*)? IN ACCESS SHARE'
 )
@@ -65,7 +73,7 @@ def dump_cluster(server: Server, base: Path, limits: Limits, options: Options, p
     directory = base / server.cluster.directory
     directory.mkdir(parents=True, mode=0o700)
     dumped = ClusterDump({}, [], [], [])
-    warnings = write_globals(server, directory / "globals.sql")
+    warnings = write_globals(server, directory / layout.GLOBALS)
     names = []
     for database in catalogue.databases(server):
         if not limits.takes_database(database.name):
@@ -73,12 +81,15 @@ def dump_cluster(server: Server, base: Path, limits: Limits, options: Options, p
         if not database.connectable:
             dumped.failures.append(DatabaseFailure(database=database.name, reason="it accepts no connections"))
             continue
-        place = directory / file_name(database.name)
+        place = directory / layout.database_directory(database.name)
         try:
             result = dump_database(server, database.name, place, limits, options, progress)
         except (TklbamError, OSError) as error:
             shutil.rmtree(place, ignore_errors=True)
-            dumped.failures.append(failure_of(database.name, error))
+            if _is_gone(server, database):
+                warnings.append(f"database {database.name} was dropped while the backup was made")
+            else:
+                dumped.failures.append(failure_of(database.name, error))
             continue
         if result is not None:
             dumped.results.append(result)
@@ -94,15 +105,23 @@ def dump_cluster(server: Server, base: Path, limits: Limits, options: Options, p
     return dumped
 
 
+def _is_gone(server: Server, database: catalogue.Database) -> bool:
+    try:
+        return database.oid not in {each.oid for each in catalogue.databases(server)}
+    except DatabaseError:
+        return False
+
+
 def write_globals(server: Server, file: Path) -> list[str]:
     """Roles, memberships and tablespaces into `file`; returns warnings. Raises DatabaseError."""
     warnings = []
-    argv = [*server.argv("pg_dumpall"), "--globals-only", f"--dbname={server.target('postgres')}"]
+    argv = [*server.argv("pg_dumpall"), "--globals-only", "--encoding=UTF8"]
+    argv.append(f"--dbname={server.target(server.maintenance)}")
     if not server.superuser:
         argv.append("--no-role-passwords")
         warnings.append(f"{server.user} is no superuser: the passwords of roles are not in the backup")
     try:
-        text = run(argv, env=ENVIRONMENT, secrets=server.secrets(), cwd=Path("/")).stdout
+        text = run(argv, env=server.environment(), secrets=server.secrets(), cwd=Path("/")).stdout
     except CommandError as error:
         raise DatabaseError(
             f"the roles of PostgreSQL cluster {server.cluster.name} can't be read: {one_line(error)}",
@@ -148,8 +167,10 @@ def dump_database(
         facts = catalogue.database_facts(connection)
         subscriptions = [each for each, _ in catalogue.subscriptions(connection, name)]
     excluded = selection.without_rows(limits, name, every)
-    words = [f"--lock-wait-timeout={options.lock_timeout}s"]
-    words += [f"--exclude-table-data={identifier(table.schema)}.{identifier(table.name)}" for table in excluded]
+    unlogged = [table for table in every if server.standby and table.unlogged and table not in excluded]
+    excluded += unlogged
+    words: list[str | bytes] = [f"--lock-wait-timeout={options.lock_timeout}s", f"--encoding={facts['encoding']}"]
+    words += [b"--exclude-table-data=" + pattern(table, facts["encoding"]) for table in excluded]
     big = {table.qualified for table in every if table.size >= BIG} if options.jobs > 1 else set()
     contents, rows = _read(server, name, directory, words, options.jobs, big, progress)
     if name == "postgres" and not users_entries(contents) and not _asked_for(limits, name):
@@ -174,6 +195,7 @@ def dump_database(
         rows=sum(each.count for *_, each in rows),
         size=sum(each.size for *_, each in rows),
         seconds=time.monotonic() - began,
+        warnings=tuple(f"{table.qualified} is unlogged: its rows are not on a standby" for table in unlogged),
     )
 
 
@@ -182,7 +204,7 @@ def _asked_for(limits: Limits, name: str) -> bool:
 
 
 def _read(
-    server: Server, name: str, directory: Path, words: list[str], jobs: int, big: set[str], progress: Progress
+    server: Server, name: str, directory: Path, words: list[str | bytes], jobs: int, big: set[str], progress: Progress
 ) -> tuple[toc.Toc, list[tuple[str, str, str, Rows]]]:
     for attempt in range(1, ATTEMPTS + 1):
         _make_directory(directory, server)
@@ -190,15 +212,16 @@ def _read(
             return _dump_and_cut(server, name, directory, words, jobs, big, progress)
         except CommandError as error:
             shutil.rmtree(directory)
-            # A worker gives up at once on a table that somebody has queued for exclusively: a moment later it is free.
-            if "could not obtain lock on relation" not in error.stderr or attempt == ATTEMPTS:
+            crowded = TOO_MANY.search(error.stderr) is not None and jobs > 1
+            if attempt == ATTEMPTS or not (crowded or PASSING.search(error.stderr)):
                 raise _explain(server, name, error) from error
+            jobs = 1 if crowded else jobs
             time.sleep(attempt)
     raise AssertionError("unreachable")
 
 
 def _dump_and_cut(
-    server: Server, name: str, directory: Path, words: list[str], jobs: int, big: set[str], progress: Progress
+    server: Server, name: str, directory: Path, words: list[str | bytes], jobs: int, big: set[str], progress: Progress
 ) -> tuple[toc.Toc, list[tuple[str, str, str, Rows]]]:
     """Runs pg_dump; the rows of `big` tables (`schema.table`) are cut as they come, others when they are complete."""
     done: dict[str, Rows] = {}
@@ -296,7 +319,7 @@ def _data_files(directory: Path) -> Iterator[Path]:
 
 
 def _run_pg_dump(
-    server: Server, name: str, directory: Path, words: list[str], jobs: int, look: Callable[[int | None], None]
+    server: Server, name: str, directory: Path, words: list[str | bytes], jobs: int, look: Callable[[int | None], None]
 ) -> None:
     """Runs pg_dump into `directory`; calls `look`, which waits a moment, with its process id while it runs, and once
     with None when it has ended well."""
@@ -313,7 +336,8 @@ def _run_pg_dump(
             *words,
             f"--dbname={server.target(name)}",
         ]
-        with start(argv, env=ENVIRONMENT, secrets=server.secrets(), cwd=Path("/"), pass_fds=(descriptor,)) as process:
+        environment, secrets = server.environment(), server.secrets()
+        with start(argv, env=environment, secrets=secrets, cwd=Path("/"), pass_fds=(descriptor,)) as process:
             while _is_running(process.pid):
                 look(process.pid)
     finally:
@@ -355,5 +379,9 @@ def _explain(server: Server, name: str, error: CommandError) -> DatabaseError:
             "it is locked by another session, and that has not ended in time",
             table,
             "End that session, or have the backup wait longer: database-option pgsql:lock-timeout=SECONDS.",
+        )
+    if "conflict with recovery" in text:
+        return TableError(
+            one_line(text), table, "On the standby set hot_standby_feedback, or a longer max_standby_streaming_delay."
         )
     return TableError(one_line(text), table, "See the server's log.")

@@ -16,9 +16,10 @@ from tklbam_core.api import CommandError, Limits, start
 
 from . import catalogue, selection
 from .catalogue import Table
-from .connect import ENVIRONMENT, Server, connect, one_line
+from .connect import Server, connect, one_line
 from .failures import TableError
 from .names import identifier
+from .programs import pattern, pg_restore
 
 if TYPE_CHECKING:
     import psycopg
@@ -58,7 +59,8 @@ class Kept:
                 "a limit leaves it out, but its columns here are not those of the backup: it can't stay as it is",
                 table.qualified,
             )
-        words = f"{name} ({', '.join(identifier(column) for column, _, computed in here if not computed)})".encode()
+        columns = ", ".join(identifier(column) for column, _, computed in here if not computed)
+        words = f"{name} ({columns})".encode() if columns else name.encode()
         try:
             with self._old.cursor() as source, target.cursor() as sink:
                 with source.copy(b"COPY " + words + b" TO STDOUT") as rows:
@@ -91,20 +93,21 @@ class Kept:
         """Copies tables that the backup does not know into `new`, whole. Raises TableError."""
         if not self._missing:
             return
-        dump = [*self._server.argv("pg_dump"), "--format=custom", "--compress=0"]
-        dump += [f"--table={identifier(table.schema)}.{identifier(table.name)}" for table in self._missing]
+        dump: list[str | bytes] = [*self._server.argv("pg_dump"), "--format=custom", "--compress=0"]
+        encoding = catalogue.database_facts(self._old)["encoding"]
+        dump.append(f"--encoding={encoding}")
+        dump += [b"--table=" + pattern(table, encoding) for table in self._missing]
         dump.append(f"--dbname={self._server.target(self._database)}")
-        load = [*self._server.argv("pg_restore"), "--format=custom", "--exit-on-error"]
-        load.append(f"--dbname={self._server.target(new)}")
-        common: dict[str, Any] = {"env": ENVIRONMENT, "secrets": self._server.secrets(), "cwd": Path("/")}
+        common: dict[str, Any] = {"env": self._server.environment(), "secrets": self._server.secrets()}
         try:
-            with start(dump, stdout=subprocess.PIPE, **common) as source:
-                with start(load, stdin=source.stdout, **common):
+            with start(dump, stdout=subprocess.PIPE, cwd=Path("/"), **common) as source:
+                with pg_restore(self._server, new, ["--format=custom"], stdin=source.stdout):
                     # Only the reader may hold the pipe: when it ends early, the writer has to see it.
                     source.stdout.close()
-        except CommandError as error:
+        except (CommandError, TableError) as error:
+            said = error.stderr if isinstance(error, CommandError) else error.what
             raise TableError(
-                f"it is not in the backup, and it can't be taken over as it is: {one_line(error.stderr)}",
+                f"it is not in the backup, and it can't be taken over as it is: {one_line(said)}",
                 ", ".join(table.qualified for table in self._missing),
             ) from error
 

@@ -16,6 +16,7 @@ from .names import file_name
 
 DIRECTORY = "pgfs"
 FORMAT = {"format": "pgfs", "version": 2}
+GLOBALS = "globals.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ def write_index(base: Path, clusters: list[dict[str, Any]]) -> None:
     write_json(base / "pgfs.json", {**FORMAT, "clusters": clusters})
 
 
+def database_directory(name: str) -> str:
+    """What a database's directory is called: never as the file of globals beside it is."""
+    return "%67lobals.sql" if name == GLOBALS else file_name(name)
+
+
 def table_directory(database: Path, schema: str, table: str) -> Path:
     return database / "tables" / file_name(schema) / file_name(table)
 
@@ -135,7 +141,7 @@ def read_index(base: Path) -> list[StoredCluster]:
             StoredCluster(
                 each["name"],
                 int(each["server_version"]),
-                directory / "globals.sql",
+                directory / GLOBALS,
                 {one["name"]: _below(directory, one["directory"], file) for one in each["databases"]},
             )
         )

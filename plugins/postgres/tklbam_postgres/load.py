@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tklbam_core.api import CommandError, DatabaseError, FormatError, Progress, ProgressEvent, run
+from tklbam_core.api import FormatError, Progress, ProgressEvent
 
 from . import toc
-from .connect import ENVIRONMENT, Server, connect, one_line, open_connection
+from .connect import Server, connect, find_program, one_line, open_connection
 from .failures import TableError
 from .layout import StoredDatabase, StoredTable
-from .sqltext import IDENTIFIER
+from .programs import is_strange, pg_restore
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,7 +29,6 @@ CHUNK = 256 << 10
 FROM_STDIN = re.compile(rb"FROM stdin(?=;\s*$)")
 OBJECTS_AT_ONCE = 500
 ROWS_ELSEWHERE = ("TABLE DATA", "BLOBS")
-COMMAND_TABLE = re.compile(rf"(?:TABLE (?:ONLY )?|INDEX .* ON (?:ONLY )?|VIEW )({IDENTIFIER})")
 FIRST_WITH_OBJECTS = (1, 12)
 """Archives before this one do not list large objects one by one: their data entry makes them."""
 
@@ -49,11 +48,22 @@ def load(
     returns how many rows it has put in. Raises DatabaseError, with the table where it is known (TableError).
     """
     with _archive(server, stored.toc) as archive:
-        _pg_restore(server, archive, database, ["--section=pre-data"])
+
+        def restore(*words: str) -> None:
+            words = ("--format=directory", f"--use-list={archive / 'list'}", *words)
+            with pg_restore(server, database, words, str(archive)):
+                pass
+
+        restore("--section=pre-data")
         rows = _load_rows(server, stored, database, jobs, wanted, progress)
-        _load_large_objects(server, stored, database)
         rows += between()
-        _pg_restore(server, archive, database, ["--section=data", "--section=post-data", f"--jobs={jobs}"])
+        sections = ["--section=data", "--section=post-data", f"--jobs={1 if is_strange(server) else jobs}"]
+        if any(entry.filename for entry in stored.toc.of_kind("BLOBS")):
+            # Which section makes the objects depends on pg_dump: before 17 the first, since then this one.
+            restore(sections[0])
+            _load_large_objects(server, stored, database)
+            del sections[0]
+        restore(*sections)
     return rows
 
 
@@ -62,6 +72,7 @@ def _archive(server: Server, contents: toc.Toc) -> Iterator[Path]:
     """What pg_restore, whoever it runs as, can read: the table of contents and a list of what to restore."""
     directory = Path(tempfile.mkdtemp(prefix="tklbam-pgsql-"))
     try:
+        contents = toc.readable_by(contents, find_program("pg_restore", server.major)[1], server.major)
         toc.write(contents, directory / "toc.dat")
         listed = [entry for entry in contents.entries if entry.kind not in ROWS_ELSEWHERE]
         (directory / "list").write_text("".join(f"{entry.dump_id};\n" for entry in listed))
@@ -71,37 +82,6 @@ def _archive(server: Server, contents: toc.Toc) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
-
-
-def _pg_restore(server: Server, archive: Path, database: str, words: list[str]) -> None:
-    argv = [
-        *server.argv("pg_restore"),
-        "--format=directory",
-        "--exit-on-error",
-        f"--use-list={archive / 'list'}",
-        *words,
-        f"--dbname={server.target(database)}",
-        str(archive),
-    ]
-    try:
-        # What is not flushed at once is, when the database is put in its place.
-        environment = {**ENVIRONMENT, "PGOPTIONS": f"{ENVIRONMENT['PGOPTIONS']} -c synchronous_commit=off"}
-        run(argv, env=environment, secrets=server.secrets(), cwd=Path("/"))
-    except CommandError as error:
-        raise _explain(error) from error
-
-
-def _explain(error: CommandError) -> DatabaseError:
-    """What pg_restore said, by the object that it was at."""
-    lines = [line.removeprefix("pg_restore: ") for line in error.stderr.splitlines() if line.strip()]
-    # "from TOC entry 3; 1259 16384 TABLE public a postgres": kind, schema, name, owner after the two ids. Its parallel
-    # workers don't say it, but the command does.
-    subject = next((line.split(";", 1)[1].split() for line in lines if line.startswith("from TOC entry")), [])
-    said = [line for line in lines if not line.startswith(("from TOC entry", "while ", "warning", "hint"))]
-    command = next((number for number, line in enumerate(said) if line.startswith("Command was:")), len(said))
-    reason = one_line(" ".join(said[: command or 1])).removeprefix("error: could not execute query: ") or str(error)
-    match = COMMAND_TABLE.search(" ".join(said[command:]))
-    return TableError(reason, " ".join(subject[2:-1]) or (match[1] if match else None), "See the server's log.")
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -170,9 +150,6 @@ def _loading_connection(server: Server, stored: StoredDatabase, database: str) -
         server,
         database,
         client_encoding=stored.toc.encoding,
-        statement_timeout="0",
-        lock_timeout="0",
-        idle_in_transaction_session_timeout="0",
         row_security="off",
         xmloption="content",
         synchronous_commit="off",

@@ -83,11 +83,12 @@ def _skipped(stored: list[StoredCluster]) -> DatabaseReport:
 
 def _reach(each: Pair, chosen: options.Options) -> Server:
     server = reach(each.cluster, chosen)
-    if each.stored.version // 10000 > server.major:
+    before = each.stored.version // 10000
+    if before > server.major:
         raise DatabaseError(
-            f"the databases of {each.stored.name} were dumped from PostgreSQL {each.stored.version // 10000}, and "
-            f"{server} is older",
-            f"Install PostgreSQL {each.stored.version // 10000} or newer, then run the restore again.",
+            f"the databases of {each.stored.name} ({', '.join(each.stored.databases)}) were dumped from PostgreSQL "
+            f"{before}, and {server} is older",
+            f"Install PostgreSQL {before} or newer, then run the restore again.",
         )
     return server
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 ROLE = re.compile(rf"(CREATE|ALTER|COMMENT ON) ROLE ({IDENTIFIER})", re.DOTALL)
 TABLESPACE = re.compile(rf"CREATE TABLESPACE ({IDENTIFIER})", re.DOTALL)
 IN_DATABASE = re.compile(rf"ALTER ROLE {IDENTIFIER} IN DATABASE ({IDENTIFIER})", re.DOTALL)
+MEMBERSHIP = re.compile(
+    rf"(?P<grant>GRANT {IDENTIFIER} TO {IDENTIFIER})(?: WITH (?P<options>.*?))?(?P<by> GRANTED BY {IDENTIFIER})?",
+    re.DOTALL,
+)
+SET_OPTION = re.compile(r"\bSET (?:TRUE|FALSE|OPTION)\b")
 GRANTOR = re.compile(rf"\s+GRANTED BY {IDENTIFIER}$")
 LISTED = re.compile(r'\s*((?:"(?:[^"]|"")*"|[^,"])+)')
 FLAGS = {
@@ -55,12 +60,33 @@ def merge(
     journal.save()
     warnings: list[str] = []
     later: dict[str, list[str]] = {}
+    grants: list[str] = []
     for statement in todo:
         if match := IN_DATABASE.match(statement):
             later.setdefault(unquote(match[1]), []).append(statement)
+        elif match := MEMBERSHIP.fullmatch(statement):
+            grants.append(_whole_grant(match) if connection.info.server_version >= 160000 else statement)
         elif _applies(statement, existing, protected, spaces):
             warnings += _apply(connection, statement)
-    return warnings, later
+    return warnings + _grant_all(connection, grants), later
+
+
+def _whole_grant(match: re.Match[str]) -> str:
+    """The statement with all that goes without saying for a new membership: one that is there may be otherwise."""
+    grant, options, by = match["grant"], match["options"] or "", match["by"] or ""
+    if not SET_OPTION.search(options):
+        options = f"{options}, SET TRUE" if options else "SET TRUE"
+    return f"{grant} WITH {options}{by}"
+
+
+def _grant_all(connection: Connection, grants: list[str]) -> list[str]:
+    """Memberships, in whatever order: who grants one must have got it before. Returns warnings."""
+    while grants:
+        refused = [statement for statement in grants if _refused(connection, statement)]
+        if len(refused) == len(grants):
+            break
+        grants = refused
+    return [warning for statement in grants for warning in _apply(connection, statement)]
 
 
 def _applies(statement: str, existing: set[str], protected: set[str], spaces: set[str]) -> bool:
@@ -77,23 +103,26 @@ def _applies(statement: str, existing: set[str], protected: set[str], spaces: se
 
 
 def _apply(connection: Connection, statement: str) -> list[str]:
+    refused = _refused(connection, statement)
+    without = GRANTOR.sub("", statement)
+    if refused and without != statement:
+        refused = _refused(connection, without)
+    return [refused] if refused else []
+
+
+def _refused(connection: Connection, statement: str) -> str | None:
+    """Runs a statement; why it was refused, in a line, or None."""
     import psycopg
 
     try:
         connection.execute(statement.encode("utf-8", "surrogateescape"))
-        return []
-    except psycopg.errors.InsufficientPrivilege as error:
-        refused: psycopg.Error = error
+        return None
     except psycopg.Error as error:
         if connection.broken:
             raise
-        refused = error
-    without = GRANTOR.sub("", statement)
-    if without != statement:
-        return _apply(connection, without)
-    # Neither the statement nor the server's context: they may hold a password's hash.
-    subject = " ".join(statement.split()[:3])
-    return [f"{subject}: {refused.diag.message_primary or type(refused).__name__}"]
+        # Neither the statement nor the server's context: they may hold a password's hash.
+        subject = " ".join(statement.split()[:3])
+        return f"{subject}: {error.diag.message_primary or type(error).__name__}"
 
 
 # --- the state before a restore --------------------------------------------------------------------------------------
@@ -177,13 +206,18 @@ def put_back(connection: Connection, step: ClusterStep) -> list[str]:
         todo += [f"DROP OWNED BY {identifier(name)}", f"DROP ROLE {identifier(name)}"]
     for name, attributes in saved["roles"].items():
         todo += _role_as_before(name, attributes, now, saved)
-    for role, member, grantor, options in saved["members"]:
-        if [role, member, grantor, options] not in now["members"]:
-            todo.append(_grant(role, member, grantor, options, connection.info.server_version))
     warnings: list[str] = []
     for statement in todo:
         warnings += _apply(connection, statement)
-    return warnings
+    # Looked at again: what was taken from somebody was taken from those to whom they had granted it, too.
+    there = _members(connection)
+    version = connection.info.server_version
+    grants = [
+        _grant(role, member, grantor, options, version)
+        for role, member, grantor, options in saved["members"]
+        if [role, member, grantor, options] not in there
+    ]
+    return warnings + _grant_all(connection, grants)
 
 
 def _role_as_before(name: str, attributes: dict[str, Any], now: dict[str, Any], saved: dict[str, Any]) -> list[str]:
@@ -194,7 +228,8 @@ def _role_as_before(name: str, attributes: dict[str, Any], now: dict[str, Any], 
     if name not in now["roles"] or any(attributes[key] != now["roles"][name].get(key) for key in compared):
         words = [word if attributes[flag] else f"NO{word}" for flag, word in FLAGS.items()]
         words.append(f"CONNECTION LIMIT {attributes['rolconnlimit']}")
-        words.append(f"VALID UNTIL {literal(attributes['rolvaliduntil'] or 'infinity')}")
+        if attributes["rolvaliduntil"] != now["roles"].get(name, {}).get("rolvaliduntil"):
+            words.append(f"VALID UNTIL {literal(attributes['rolvaliduntil'] or 'infinity')}")
         if "rolpassword" in attributes:
             password = attributes["rolpassword"]
             words.append(f"PASSWORD {'NULL' if password is None else literal(password)}")

@@ -46,7 +46,7 @@ def unquote(identifier: str) -> str:
 
 
 def rename_database(statement: str, name: str, replacement: str) -> str:
-    """The statement with the first identifier after the word DATABASE changed from `name` to `replacement` (quoted).
+    """The statement with the first `name` after a word DATABASE changed to `replacement` (quoted).
 
     Raises ValueError where it is not about database `name`.
     """
@@ -54,9 +54,8 @@ def rename_database(statement: str, name: str, replacement: str) -> str:
     for match in TOKEN.finditer(statement):
         if match["skip"] is not None:
             continue
-        if after_keyword:
-            if unquote(match.group()) != name:
-                raise ValueError(f"not about database {name}: {statement}")
+        # A role may be called database, too, and is not quoted.
+        if after_keyword and unquote(match.group()) == name and match["word"] != "IN":
             return statement[: match.start()] + replacement + statement[match.end() :]
         after_keyword = (match["word"] or "").upper() == "DATABASE"
-    raise ValueError(f"names no database: {statement}")
+    raise ValueError(f"not about database {name}: {statement}")

@@ -7,16 +7,21 @@ Text is kept as bytes: its encoding is the database's.
 from __future__ import annotations
 
 import codecs
+import itertools
+import re
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tklbam_core.api import FormatError
 
 MAGIC = b"PGDMP"
 OLDEST, NEWEST = (1, 11), (1, 16)
+KNOWN_BY = ((17, (1, 16, 0)), (16, (1, 15, 0)), (12, (1, 14, 0)), (10, (1, 13, 0)))
+"""The newest archive that PostgreSQL's programs read, from a major version on."""
 ODD_CODECS = {"SQL_ASCII": "utf-8", "KOI8R": "koi8_r", "KOI8U": "koi8_u", "UHC": "cp949", "EUC_CN": "gb2312"}
+AS_OWNER = b", run_as_owner = true"
 EPOCH = (0, 0, 0, 1, 0, 70, 0)
 """Seconds, minutes, hours, day, month (from 0), years since 1900, daylight saving: 1970-01-01."""
 
@@ -94,6 +99,12 @@ def python_codec(encoding: str) -> str:
         return "ascii"
 
 
+def major(version: bytes | None) -> int:
+    """The 15 of "15.18 (Debian 15.18-0+deb12u1)"; 0 where it is not known."""
+    match = re.match(rb"\d+", version or b"")
+    return int(match[0]) if match else 0
+
+
 class _Reader:
     def __init__(self, file: Path, data: bytes) -> None:
         self.file = file
@@ -167,6 +178,59 @@ def _read_entry(reader: _Reader, version: tuple[int, int, int]) -> Entry:
         entry.depends.append(dependency)
     entry.filename = reader.text()
     return entry
+
+
+def readable_by(toc: Toc, program: int, server: int) -> Toc:
+    """The same archive as PostgreSQL's programs of one major version read it, for a server of another, where both may
+    be older than the pg_dump that wrote it (and no older than the server that it read)."""
+    newest = next((version for since, version in KNOWN_BY if program >= since), KNOWN_BY[-1][1])
+    entries = toc.entries
+    if toc.version >= (1, 16) > newest:
+        entries = list(_one_by_one(entries))
+    writer = major(toc.dump_version)
+    entries = [_for_server(each, writer, server) for each in entries]
+    return replace(toc, version=min(toc.version, newest), entries=entries)
+
+
+def _for_server(entry: Entry, writer: int, server: int) -> Entry:
+    """Before 16 every subscription ran as its owner. A pg_dump that knows the word for that says so, servers that
+    don't refuse it, and to later ones the opposite goes without saying."""
+    if entry.kind != "SUBSCRIPTION":
+        return entry
+    if server < 16:
+        return replace(entry, definition=entry.sql.replace(AS_OWNER, b""))
+    if writer < 16:
+        return replace(entry, definition=re.sub(rb"\);\s*\Z", AS_OWNER + b");\n", entry.sql))
+    return entry
+
+
+def _one_by_one(entries: list[Entry]) -> Iterator[Entry]:
+    """From 1.16 on, one entry makes many large objects, and one grants on them all."""
+    groups = {entry.dump_id: entry.sql.split() for entry in entries if entry.kind == "BLOB METADATA"}
+    free = itertools.count(max((entry.dump_id for entry in entries), default=0) + 1)
+    for entry in entries:
+        if entry.kind == "BLOB METADATA":
+            for number, oid in enumerate(groups[entry.dump_id]):
+                yield replace(
+                    entry,
+                    dump_id=next(free) if number else entry.dump_id,
+                    oid=oid,
+                    tag=oid,
+                    kind="BLOB",
+                    definition=b"SELECT pg_catalog.lo_create('%b');\n" % oid,
+                    drop=b"SELECT pg_catalog.lo_unlink('%b');\n" % oid,
+                )
+        elif entry.kind == "ACL" and entry.tag.startswith(b"LARGE OBJECTS "):
+            oids = next((groups[int(each)] for each in entry.depends if int(each) in groups), [])
+            for number, oid in enumerate(oids):
+                yield replace(
+                    entry,
+                    dump_id=next(free) if number else entry.dump_id,
+                    tag=b"LARGE OBJECT " + oid,
+                    definition=entry.sql.replace(b"LARGE OBJECT %b " % oids[0], b"LARGE OBJECT %b " % oid),
+                )
+        else:
+            yield entry
 
 
 def write(toc: Toc, file: Path) -> None:
