@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import tempfile
 from pathlib import Path
 from zlib import crc32
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tklbam_core.api import DatabaseError
 from tklbam_postgres import cut
@@ -42,16 +46,73 @@ def test_pieces_join_to_what_was_cut_and_have_the_sizes_noted(tmp_path: Path) ->
     assert not (tmp_path / "1.dat").exists()
 
 
+def specified(lines: list[bytes], least: int, most: int, share: int, floor: int) -> list[tuple[str, bytes]]:
+    """The pieces of these rows as docs/formats/pgfs.md describes them: names and content."""
+    pieces: list[tuple[str, bytes]] = []
+    names: list[str] = []
+    name, piece, passed = "start", b"", False
+    for line in lines:
+        candidate, passed = passed, passed or len(piece) + len(line) > least
+        piece += line
+        if candidate and (crc32(line[:-1]) < max(len(line) * share, floor) or len(piece) >= most):
+            pieces.append((name, piece))
+            names.append(f"{crc32(line[:-1]):08x}{len(line) - 1:08x}")
+            taken = names.count(names[-1])
+            name, piece, passed = names[-1] if taken == 1 else f"{names[-1]}-{taken}", b"", False
+    return [*pieces, (name, piece)] if piece else pieces
+
+
 def test_cuts_are_where_the_specification_says(tmp_path: Path) -> None:
     lines = rows(120_000)
-    sizes, size, passed = [], 0, False
-    for line in lines:
-        candidate, passed = passed, passed or size + len(line) > cut.LEAST
-        size += len(line)
-        if candidate and (crc32(line[:-1]) < max(len(line) * 8192, 524288) or size >= cut.MOST):
-            sizes.append(size)
-            size, passed = 0, False
-    assert [size for _, size in cut_rows(tmp_path, lines, "t").pieces] == [*sizes, size]
+    wanted = [(name, len(piece)) for name, piece in specified(lines, 1 << 20, 8 << 20, 8192, 524288)]
+    assert list(cut_rows(tmp_path, lines, "t").pieces) == wanted
+
+
+# Everything a thousand times smaller, so that every border falls everywhere.
+narrow = st.binary(max_size=12)
+wide = st.tuples(st.binary(min_size=1, max_size=3), st.integers(1, 900)).map(lambda each: each[0] * each[1])
+odd = st.sampled_from([b"", b"x", b"\\\\.", b"\\N", b"\\\\.\\n", b"\\"])
+some = st.one_of(narrow, wide, odd).map(lambda row: row.replace(b"\n", b" ") + b"\n")
+many = st.tuples(some, st.integers(1, 400)).map(lambda each: [each[0]] * each[1])
+tables = st.lists(st.one_of(st.lists(some, max_size=60), many), max_size=8).map(
+    lambda parts: list(itertools.chain.from_iterable(parts))
+)
+
+
+@example([b"123456789\n"] * 2000, [777], 18)  # the largest size is met exactly
+@given(tables, st.lists(st.integers(1, 2000), min_size=1, max_size=30), st.integers(18, 32))
+def test_rows_of_any_kind_are_cut_as_specified_however_they_come(
+    lines: list[bytes], chunks: list[int], bits: int
+) -> None:
+    share = 1 << bits - 10
+    small = {"LEAST": 1000, "MOST": 8000, "SHARE": share, "FLOOR": share << 6, "SAMPLE": 64, "FEW": 3, "WIDEST": 256}
+    data = b"".join(lines) + cut.TRAILER
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
+        for name, value in small.items():
+            patch.setattr(cut, name, value)
+        cutter = cut.Cutter(Path(directory) / "t")
+        sizes = itertools.cycle(chunks)
+        while data:
+            size = next(sizes)
+            cutter.feed(data[:size])
+            data = data[size:]
+        found = cutter.finish()
+        wanted = specified(lines, 1000, 8000, share, share << 6)
+        assert list(found.pieces) == [(name, len(piece)) for name, piece in wanted]
+        assert [(Path(directory) / f"t/{name}.rows").read_bytes() for name, _ in found.pieces] == [
+            piece for _, piece in wanted
+        ]
+        assert found.count == len(lines)
+
+
+@given(tables, st.integers(0, 5000), st.integers(0, 5000))
+def test_newlines_are_counted_rightly_in_either_way(lines: list[bytes], at: int, stop: int) -> None:
+    data = b"".join(lines)
+    stop = min(stop, len(data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cut, "SAMPLE", 64)
+        assert cut.newlines(data, at, stop) == data.count(b"\n", at, stop)
+    assert cut.newlines(data) == data.count(b"\n")
 
 
 def test_a_changed_row_changes_one_piece_and_renames_none(tmp_path: Path) -> None:
