@@ -38,12 +38,13 @@ class After:
             self.action()
 
 
-def test_server_killed_in_mid_dump(new_server: Any, tools: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [[], ["-mysql"]], ids=["all", "without accounts"])
+def test_server_killed_in_mid_dump(new_server: Any, tools: Any, tmp_path: Path, limits: list[str]) -> None:
     server = new_server()
     server.sql(BIG)
     request = DumpRequest(
         extras=tmp_path,
-        limits=tools.limits(),
+        limits=tools.limits(*limits),
         options=server.options,
         progress=After(4 << 20, lambda: server.stop(signal.SIGKILL)),
     )

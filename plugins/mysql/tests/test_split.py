@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ class Collected:
 
     def pieces(self, rows: list[bytes], ended: bool) -> None:
         self.data += b"\n".join(rows) + (b"\n" if ended else b"")
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.columns: list[str] = []
+        self.rows = self.size = 0
+
+    def pieces(self, rows: list[bytes], ended: bool) -> None:
+        self.rows += len(rows) - 1 + ended
+        self.size += sum(map(len, rows)) + len(rows) - 1 + ended
 
 
 def stream(separator: str, ending: str = ";\n") -> bytes:
@@ -47,6 +58,30 @@ def test_rows_are_found_however_the_stream_is_broken_up(separator: str, size: in
     assert table.columns == ["a", "b,`) VALUES (c"]
     assert (versioned.data, versioned.columns) == (b"1,'x','y'\n", ["a", "row_start", "row_end"])
     assert splitter.strangers == {"d`b.unknown"}
+
+
+@pytest.mark.parametrize("separator", [",\n", ","], ids=["mariadb", "mysql"])
+def test_memory_does_not_grow_with_a_row(separator: str) -> None:
+    """Rows larger than any block, first and later ones, of binary and of text that looks like the separators."""
+    table = Counted()
+    splitter = Splitter({"d": {"t": table}}, "d")
+    splitter.feed(b"INSERT INTO `t` (`a`, `b`) VALUES (")
+    text = b"it\\'s),(1,\\\\),(" * (1 << 12)
+    tracemalloc.start()
+    for number in range(3):
+        splitter.feed(b"%d,0x" % number)
+        for _ in range(256):
+            splitter.feed(b"00FF" * (1 << 14))
+        splitter.feed(b",'")
+        for _ in range(256):
+            splitter.feed(text)
+        splitter.feed(b"')" + (separator.encode() + b"(" if number < 2 else b";\n"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert splitter.finish()
+    assert table.rows == 3
+    assert table.size == 3 * (len(b"0,0x,''") + 256 * (4 << 14) + 256 * len(text)) + 3
+    assert peak < 4 << 20
 
 
 def test_a_stream_that_ends_in_mid_statement_is_not_whole() -> None:

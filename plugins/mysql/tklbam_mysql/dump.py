@@ -57,7 +57,7 @@ def dump_databases(
             engines = transactional_engines(session)
             charsets = {c.charset for d in dump.databases for t in d.tables for c in t.columns if c.charset}
             unsafe = unsafe_charsets(session, charsets)
-            directory.mkdir(parents=True, exist_ok=True)
+            dump.layout.begin()
             if limits.takes_database("mysql"):
                 _dump_accounts(dump, session)
                 _name_loadable_functions(dump, session)
@@ -254,10 +254,8 @@ def _live_checksums(dump: Dump, tables: list[Table]) -> dict[str, int]:
 
 
 def _write_manifest(dump: Dump, infos: dict[str, dict[str, TableFile]]) -> None:
-    layout.write_json(
-        dump.layout.directory / layout.MANIFEST,
+    dump.layout.finish(
         {
-            "format": layout.FORMAT,
             "flavour": dump.server.flavour,
             "server": str(dump.server).split(" at ", 1)[0],
             "server_version": dump.server.full_version,

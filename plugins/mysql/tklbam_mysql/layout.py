@@ -16,6 +16,7 @@ from .names import SYSTEM_DATABASES, from_file_name, to_file_name
 
 DIRECTORY = "myfs"
 MANIFEST = "manifest.json"
+UNFINISHED = "unfinished"
 ACCOUNTS = "accounts"
 FORMAT = 2
 _SETTINGS = ("sql_mode", "character_set_client", "collation_connection", "database_collation", "time_zone")
@@ -92,9 +93,23 @@ class Layout:
     def view(self, database: str, name: str) -> Path:
         return self.database(database) / "views" / to_file_name(name) / "post"
 
+    def begin(self) -> None:
+        """Makes the directory, marked as a dump that has no end yet: without that it would pass for a classic one."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / UNFINISHED).touch(mode=0o600)
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Writes the manifest: now the dump is whole."""
+        write_json(self.directory / MANIFEST, {"format": FORMAT, **manifest})
+        (self.directory / UNFINISHED).unlink()
+
     @property
     def is_finished(self) -> bool:
         return (self.directory / MANIFEST).is_file()
+
+    @property
+    def is_unfinished(self) -> bool:
+        return (self.directory / UNFINISHED).exists()
 
     def manifest(self) -> dict[str, Any]:
         """Raises FormatError when it is damaged or of a later format."""

@@ -63,6 +63,7 @@ class ScriptReader:
         self._current: str | None = None
         self._settings: dict[str, str] = {}
         self.left_out: list[str] = []
+        self._layout.begin()
 
     def read(self, script: BinaryIO) -> None:
         """Raises FormatError where the script is no dump of one or more databases."""
@@ -192,10 +193,7 @@ class ScriptReader:
         if self._accounts:
             entries = sorted(self._accounts.values(), key=lambda entry: (not entry.role, entry.account))
             layout.write_accounts(self._layout.directory / layout.ACCOUNTS, entries)
-        layout.write_json(
-            self._layout.directory / layout.MANIFEST,
-            {"format": layout.FORMAT, "flavour": "", "server": "a script", "server_version": "", "databases": taken},
-        )
+        self._layout.finish({"flavour": "", "server": "a script", "server_version": "", "databases": taken})
 
     def _finish_database(self, name: str, database: _Database) -> dict[str, int | None]:
         layout.write_text(self._layout.database(name) / "init", database.statement)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tklbam_core.api import DatabaseReport, FormatError
 
-from .layout import ACCOUNTS, DIRECTORY, Layout
+from .layout import DIRECTORY, Layout
 
 
 def open_source(extras: Path) -> Layout | None:
@@ -23,7 +23,7 @@ def open_directory(directory: Path) -> Layout | None:
     if found.is_finished:
         found.manifest()
         return found
-    if (directory / ACCOUNTS).exists() or any(directory.glob("*/tables/*/table.json")):
+    if found.is_unfinished:
         raise FormatError(directory, None, "this dump was never finished", "Restore an earlier session.")
     legacy = LegacyLayout(directory)
     return legacy if legacy.databases() or (directory / "mysql").is_dir() else None

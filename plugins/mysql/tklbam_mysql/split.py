@@ -1,20 +1,21 @@
 """The stream of a dump program, taken apart into rows of tables while it comes.
 
 Both shapes of extended inserts are read: MariaDB's, a row a line, by replacing separators in whole blocks, and
-MySQL's, all rows on one line, by looking at the quotes of every piece.
+MySQL's, all rows on one line, by counting the quotes of every piece. Memory: a block, however long a row is.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from operator import methodcaller
 from typing import Protocol
 
 from tklbam_core.api import FormatError
 
 from .names import quote
 
-_FIRST_ROW = re.compile(rb"\((?:[^'\\]|'(?:[^'\\]|\\.|'')*')*?\)(?=(,\n\()|(,\()|(;\n))", re.DOTALL)
+_QUOTES = methodcaller("count", b"'")
 _HALVES = (b"),\n", b"),", b");", b")")
 _INSERT = b"INSERT INTO "
 _NAME = rb"(?:`(?:[^`]|``)*`|row_start|row_end)"
@@ -47,9 +48,8 @@ class Splitter:
         self._header = b""
         self._buffer = b""
         self._state: Callable[[bool], bool] = self._outside
-        self._one_line: bool | None = None
+        self._in_string = False
         self._sink: Sink | None = None
-        self._fragment = b""
         self.strangers: set[str] = set()
 
     @property
@@ -106,24 +106,18 @@ class Splitter:
         self._state = self._begin
         return True
 
-    def _begin(self, ended: bool) -> bool:
-        if not self._buffer and not ended:
+    def _begin(self, _ended: bool) -> bool:
+        if not self._buffer:
             return False
-        if self._one_line is None:
-            match = _FIRST_ROW.match(self._buffer)
-            if match is None and not ended:
-                return False
-            if match is not None and not match.group(3):
-                self._one_line = bool(match.group(2))
         self._buffer = self._buffer[1:]  # the first row's parenthesis
-        self._state = self._pieces if self._one_line else self._lines
+        self._in_string = False
+        self._state = self._pieces
         return True
 
     def _lines(self, ended: bool) -> bool:
         # Looked for from the back, because that is three times as fast, and most blocks have no end.
         if self._buffer.rfind(b");\n") < 0:
-            # What may be half a separator waits for its other half.
-            held = 0 if ended else next((len(half) for half in _HALVES if self._buffer.endswith(half)), 0)
+            held = 0 if ended else _held(self._buffer)
             rows = self._buffer[: len(self._buffer) - held].split(b"),\n(")
             self._buffer = self._buffer[len(self._buffer) - held :]
             self._give(rows, False)
@@ -135,32 +129,49 @@ class Splitter:
         return True
 
     def _pieces(self, ended: bool) -> bool:
+        if b"),\n" in self._buffer:  # a row a line: no string has a newline in it
+            self._state = self._lines
+            return True
         end = self._buffer.find(b");\n")
-        block = self._buffer if end < 0 else self._buffer[:end]
-        pieces = block.split(b"),(")
-        if end < 0:
-            # The last piece may be a row's half, and may hold half a separator.
-            self._buffer = pieces.pop()
-        rows = []
-        for piece in pieces:
-            text = self._fragment + b"),(" + piece if self._fragment else piece
-            # A separator inside a string leaves its piece with an open quote.
-            if text.replace(b"\\\\", b"").replace(b"\\'", b"").count(b"'") % 2:
-                self._fragment = text
-            else:
-                self._fragment = b""
-                rows.append(text)
-        if rows:
-            self._give(rows, True)
+        stop = end if end >= 0 else len(self._buffer) - (0 if ended else _held(self._buffer))
+        self._give(self._rows_of(self._buffer[:stop]), end >= 0)
+        self._buffer = self._buffer[stop if end < 0 else end + 3 :]
         if end < 0:
             return False
-        self._buffer = self._buffer[end + 3 :]
         self._state = self._outside
         return True
+
+    def _rows_of(self, block: bytes) -> list[bytes]:
+        """A block cut at the separators that are in no string."""
+        pieces = block.split(b"),(")
+        # Of the same length, but without escaped quotes: those that are left begin and end strings.
+        bare = block.replace(b"\\\\", b"--").replace(b"\\'", b"--") if b"\\" in block else block
+        rows, row = [], pieces[:1]
+        following = iter(pieces[1:])
+        for quotes in map(_QUOTES, bare.split(b"),(")):
+            if quotes % 2:
+                self._in_string = not self._in_string
+            piece = next(following, None)
+            if piece is None:
+                break
+            if self._in_string:
+                row.append(piece)
+            else:
+                rows.append(row[0] if len(row) == 1 else b"),(".join(row))
+                row = [piece]
+        rows.append(b"),(".join(row))
+        return rows
 
     def _give(self, rows: list[bytes], ended: bool) -> None:
         if self._sink is not None:
             self._sink.pieces(rows, ended)
+
+
+def _held(block: bytes) -> int:
+    """How many bytes at its end wait for what follows: half a separator, or half an escape."""
+    if block.endswith(b"\\"):
+        return (len(block) - len(block.rstrip(b"\\"))) % 2
+    return next((len(half) for half in _HALVES if block.endswith(half)), 0)
 
 
 def _plain(name: bytes) -> str:
