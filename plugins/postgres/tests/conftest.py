@@ -74,7 +74,10 @@ class PgCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PGHOST": str(self.base), "PGPORT": str(self.port), "LC_ALL": "C.UTF-8"}
+        words = ("statement_timeout=0", "idle_session_timeout=0", "default_transaction_read_only=off")
+        settings = " ".join(f"-c {word}" for word in (*words, "standard_conforming_strings=on"))
+        where = {"PGHOST": str(self.base), "PGPORT": str(self.port)}
+        return {**os.environ, **where, "LC_ALL": "C.UTF-8", "PGOPTIONS": settings}
 
     @property
     def pid(self) -> int:
@@ -138,9 +141,10 @@ class PgCluster:
     def databases(self) -> list[str]:
         return self.sql("SELECT datname FROM pg_database ORDER BY 1").split()
 
-    def snapshot(self, database: str, by: PgCluster | None = None) -> str:
+    def snapshot(self, database: str, by: PgCluster | None = None, encoding: str = "UTF8") -> str:
         """What pg_dump (or that of `by`) says of a database, without what differs between any two runs."""
-        text = self.run(str((by or self).binaries / "pg_dump"), "--create", "--dbname", database)
+        program = str((by or self).binaries / "pg_dump")
+        text = self.run(program, "--create", f"--encoding={encoding}", f"--dbname=dbname='{database}'")
         return re.sub(r"(?m)^\\(un)?restrict .*\n", "", text)
 
     def globals(self) -> str:
@@ -183,9 +187,8 @@ class PgCluster:
         )
         self.run("psql", "-X", "-q", "-d", "template1", "-f", "-", input=drops + "CREATE DATABASE postgres;")
         self.sql("COMMENT ON DATABASE postgres IS 'default administrative connection database'")
-        roles = self.sql("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND oid <> 10").splitlines()
-        if roles:
-            self.sql(f"DROP OWNED BY {', '.join(roles)}; DROP ROLE {', '.join(roles)}")
+        roles = "string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE rolname !~ '^pg_' AND oid <> 10"
+        self.sql(f"SELECT 'DROP OWNED BY ' || {roles} \\gexec\nSELECT 'DROP ROLE ' || {roles} \\gexec\n")
         self.sql("ALTER ROLE postgres PASSWORD NULL")
         self.sql(
             "".join(

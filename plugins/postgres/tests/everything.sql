@@ -9,10 +9,15 @@ ALTER ROLE clerk SET work_mem = '7MB';
 ALTER ROLE clerk SET search_path = app, public;
 COMMENT ON ROLE clerk IS 'sells; doesn''t buy';
 GRANT SET ON PARAMETER log_min_duration_statement TO boss;
+CREATE ROLE "ro""le, 'x'
+角色 with as many bytes as a name in SQL may have.";
+CREATE ROLE database;
+GRANT readers TO database GRANTED BY postgres;
 CREATE DATABASE shop OWNER "shop owner" CONNECTION LIMIT 50;
 ALTER DATABASE shop SET search_path TO app, public;
 ALTER DATABASE shop SET timezone TO 'Europe/Vienna';
 ALTER ROLE clerk IN DATABASE shop SET statement_timeout = '5min';
+ALTER ROLE database IN DATABASE shop SET search_path = "odd, one", public;
 REVOKE CONNECT ON DATABASE shop FROM PUBLIC;
 GRANT CONNECT ON DATABASE shop TO readers;
 COMMENT ON DATABASE shop IS 'The shop; "everything"';
@@ -97,6 +102,19 @@ INSERT INTO "Odd. schema/x"."t.a%ble ""q""" VALUES ('x'), (NULL), ('');
 CREATE TABLE app.no_columns ();
 INSERT INTO app.no_columns DEFAULT VALUES;
 CREATE TABLE app.empty (a int);
+CREATE TABLE app.computed (a int GENERATED ALWAYS AS (1 + 1) STORED);
+INSERT INTO app.computed DEFAULT VALUES;
+CREATE TABLE app.holes (a int, b int, c int);
+INSERT INTO app.holes VALUES (1, 2, 3);
+ALTER TABLE app.holes DROP b, ADD d int DEFAULT 7;
+CREATE UNLOGGED TABLE app.unlogged (a int UNIQUE NULLS NOT DISTINCT, r int4multirange);
+INSERT INTO app.unlogged VALUES (NULL, '{[1,3),[5,7)}');
+CREATE SCHEMA "app.x";
+CREATE TABLE "app.x".y AS SELECT 'app.x, y' AS t;
+CREATE TABLE app."x.y" AS SELECT 'app, x.y' AS t;
+CREATE TABLE app.blank ("new
+line" text);
+INSERT INTO app.blank VALUES ('x'), (E'\\.'), (''), ('');
 CREATE TABLE app.same (a int);
 INSERT INTO app.same SELECT 1 FROM generate_series(1, 50);
 
@@ -121,6 +139,11 @@ CREATE TEXT SEARCH CONFIGURATION app.simple_copy (COPY = simple);
 CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'nowhere.invalid', dbname 'x');
 CREATE USER MAPPING FOR clerk SERVER elsewhere OPTIONS (user 'u', password 'p');
 CREATE FOREIGN TABLE app.remote (a int) SERVER elsewhere OPTIONS (table_name 't');
+CREATE TABLE app.spread (a int, b text) PARTITION BY LIST (a);
+CREATE TABLE app.spread_1 (b text, a int);
+ALTER TABLE app.spread ATTACH PARTITION app.spread_1 FOR VALUES IN (1);
+CREATE FOREIGN TABLE app.spread_2 PARTITION OF app.spread FOR VALUES IN (2) SERVER elsewhere;
+INSERT INTO app.spread VALUES (1, 'one');
 
 CREATE TABLE app.secrets (owner text, what text);
 INSERT INTO app.secrets VALUES ('clerk', 'a'), ('boss', 'b');

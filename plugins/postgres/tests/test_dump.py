@@ -114,22 +114,45 @@ def test_odd_database_names_and_encodings_travel(cluster: Any, other: Any, extra
     cluster.sql(
         """
         CREATE DATABASE "we/ird 'na""me = x%";
+        CREATE DATABASE "globals.sql" CONNECTION LIMIT 0;
+        CREATE DATABASE "dbname=x" IS_TEMPLATE true;
         CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0;
         CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0;
         \\connect latin
+        SET client_encoding = 'UTF8';
         CREATE TABLE "Käufer" AS SELECT 'Ärger'::text AS "größe";
+        CREATE TABLE "Löschung" AS SELECT 'weg' AS t;
         COMMENT ON DATABASE latin IS 'schön';
         \\connect bytes
         CREATE TABLE b AS SELECT convert_from('\\xff41', 'SQL_ASCII') AS t;
+        DO $$ BEGIN EXECUTE format('CREATE TABLE %I (a int)', convert_from('\\xe4', 'SQL_ASCII')); END $$;
         """
     )
-    assert cluster.dump(extras).failures == ()
+    assert cluster.dump(extras, "-pgsql:latin/Löschung").failures == ()
     assert other.restore(extras).failures == ()
     assert other.databases() == cluster.databases()
-    assert other.snapshot("latin") == cluster.snapshot("latin")
-    assert other.checksums("latin") == cluster.checksums("latin")
-    query = "SELECT encode(t::bytea, 'hex') FROM b"
-    assert other.sql(query, "bytes") == "ff41\n"
+    cluster.sql("SET client_encoding = 'UTF8'; DELETE FROM \"Löschung\"", "latin")
+    for name in ("latin", "globals.sql", "dbname=x"):
+        assert other.snapshot(name) == cluster.snapshot(name)
+    query = "SELECT encode(t::bytea, 'hex'), to_regclass(convert_from('\\xe4', 'SQL_ASCII')) IS NOT NULL FROM b"
+    assert other.sql(query, "bytes") == "ff41|t\n"
+
+
+def test_a_database_of_a_name_that_is_not_utf8_is_a_failure_of_its_own(
+    make_cluster: Callable[..., Any], extras: Path
+) -> None:
+    with make_cluster() as cluster:
+        cluster.sql(
+            """
+            CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0;
+            \\connect latin
+            SET client_encoding = 'UTF8';
+            CREATE DATABASE "fünf";
+            """
+        )
+        report = cluster.dump(extras)
+    assert [(each.database, "not UTF-8" in each.reason) for each in report.failures] == [("f\\udcfcnf", True)]
+    assert [each.name for each in report.databases] == ["latin"]
 
 
 def test_several_clusters_are_found_dumped_and_restored_each_to_its_own(

@@ -23,3 +23,46 @@ def test_everything_arrives_on_an_empty_server(
     assert other.checksums("shop") == cluster.checksums("shop")
     assert other.globals() == cluster.globals()
     assert other.large_objects("shop") == cluster.large_objects("shop")
+
+
+HINDRANCES = """
+CREATE DATABASE shop;
+ALTER DATABASE shop SET statement_timeout = 1;
+ALTER DATABASE shop SET lock_timeout = 1;
+ALTER DATABASE shop SET idle_in_transaction_session_timeout = 1;
+ALTER DATABASE shop SET idle_session_timeout = 1;
+ALTER DATABASE shop SET default_transaction_read_only = on;
+ALTER DATABASE shop SET standard_conforming_strings = off;
+ALTER DATABASE shop SET client_encoding = 'LATIN1';
+ALTER DATABASE shop SET default_tablespace = 'nowhere';
+COMMENT ON DATABASE shop IS E'back\\\\slash';
+\\connect shop
+SET client_encoding = 'UTF8';
+SET default_tablespace = '';
+CREATE TABLE kept (t text);
+INSERT INTO kept VALUES ('角色');
+CREATE TABLE none ();
+CREATE TABLE done (what text);
+CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.done VALUES (tg_tag); END';
+CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note();
+COMMENT ON EVENT TRIGGER note IS 'what was done';
+ALTER EVENT TRIGGER note ENABLE ALWAYS;
+CREATE MATERIALIZED VIEW seen AS SELECT * FROM kept;
+CREATE INDEX ON seen (t);
+"""
+
+
+def test_settings_and_triggers_neither_cut_a_restore_short_nor_leave_a_trace(
+    cluster: Any, other: Any, extras: Path
+) -> None:
+    cluster.sql(HINDRANCES)
+    assert cluster.dump(extras).failures == ()
+    assert other.restore(extras).failures == ()
+    before = cluster.snapshot("shop")
+    assert other.snapshot("shop") == before
+    # Once more, over a database with them, which has something to keep.
+    other.sql("CREATE TABLE new (a int)", "shop")
+    assert other.restore(extras, "-pgsql:shop/kept", "-pgsql:shop/none", "-pgsql:shop/new").failures == ()
+    assert other.sql("SELECT to_regclass('new')", "shop") == "new\n"
+    done = "SELECT count(*), (SELECT length(t) FROM kept) FROM done"
+    assert other.sql(done, "shop") == cluster.sql(done, "shop")

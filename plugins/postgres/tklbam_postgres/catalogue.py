@@ -96,6 +96,7 @@ def database_facts(connection: psycopg.Connection[Any]) -> dict[str, Any]:
             "provider": facts.get("datlocprovider", "c"),
             "collate": facts["datcollate"],
             "ctype": facts["datctype"],
+            "locale": facts.get("datlocale") or facts.get("daticulocale"),  # the name changed in PostgreSQL 17
             "version": facts.get("datcollversion"),
         },
     }

@@ -69,7 +69,8 @@ def collation_warnings(server: Server, stored: StoredDatabase, database: str) ->
     now = row[0] if row else None
     if now is None or now == before:
         return []
+    name = stored.collation.get("locale") or stored.collation.get("collate")
     return [
-        f"its collation {stored.collation.get('collate')} is version {now} here and was {before}: text may sort "
+        f"its collation {name} is version {now} here and was {before}: text may sort "
         "differently (indexes are made anew; look at partitions by range of text and at CHECK constraints)"
     ]

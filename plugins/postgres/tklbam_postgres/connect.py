@@ -156,11 +156,18 @@ def open_connection(server: Server, database: str | None = None, **settings: str
                     client_encoding="UTF8",
                 )
             _keep_odd_names(connection)
+            if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+                # Whatever bytes are there: the server would look whether they are UTF-8.
+                settings.setdefault("client_encoding", "SQL_ASCII")
             for key, value in settings.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (key, value))
             return connection
-        except (psycopg.errors.InvalidCatalogName, UnicodeError) as error:
+        except psycopg.errors.InvalidCatalogName as error:
             refused = error
+        except UnicodeError as error:
+            raise DatabaseError(
+                "its name has bytes that are not UTF-8, so that nobody can ask for it", "Rename it (ALTER DATABASE)."
+            ) from error
         except psycopg.OperationalError as error:
             refused = error
             if "does not exist" not in str(error) or "role" in str(error):

@@ -88,7 +88,8 @@ def set_properties(server: Server, contents: toc.Toc, name: str, more: Iterable[
     todo += [rename_database(statement, original, identifier(name)) for statement in more]
     warnings = []
     # From inside, as pg_restore does: a comment is kept in the encoding of the database that one is connected to.
-    with connect(server, name) as connection:
+    strings = "on" if contents.standard_strings else "off"
+    with connect(server, name, standard_conforming_strings=strings) as connection:
         for statement in todo:
             try:
                 connection.execute(statement.encode("utf-8", "surrogateescape"))

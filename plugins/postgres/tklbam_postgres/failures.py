@@ -21,7 +21,16 @@ def failure_of(database: str, error: Exception) -> DatabaseFailure:
     """An exception as an entry of a report: one line, with what to do."""
     table = error.table if isinstance(error, TableError) else None
     what = f"{error.what}. {error.remedy}".rstrip(". ") if isinstance(error, TklbamError) else str(error)
-    return DatabaseFailure(database=database, table=table, reason=one_line(what))
+    return DatabaseFailure(
+        database=printable(database),
+        table=None if table is None else printable(table),
+        reason=printable(one_line(what)),
+    )
+
+
+def printable(text: str) -> str:
+    """Names may have bytes that are not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def told(failures: Iterable[DatabaseFailure]) -> str:

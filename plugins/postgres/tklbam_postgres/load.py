@@ -47,12 +47,10 @@ def load(
     Tables that are not `wanted` stay empty. `between` is called when all rows are in and nothing is indexed yet; it
     returns how many rows it has put in. Raises DatabaseError, with the table where it is known (TableError).
     """
-    with _archive(server, stored.toc) as archive:
+    with _archive(server, stored.toc, lambda entry: not _of_event_trigger(entry)) as archive:
 
         def restore(*words: str) -> None:
-            words = ("--format=directory", f"--use-list={archive / 'list'}", *words)
-            with pg_restore(server, database, words, str(archive)):
-                pass
+            _restore_archive(server, database, archive, *words)
 
         restore("--section=pre-data")
         rows = _load_rows(server, stored, database, jobs, wanted, progress)
@@ -67,14 +65,31 @@ def load(
     return rows
 
 
+def load_event_triggers(server: Server, stored: StoredDatabase, database: str) -> None:
+    """Last of all: they act on whatever is made after them. Raises DatabaseError."""
+    if stored.toc.of_kind("EVENT TRIGGER"):
+        with _archive(server, stored.toc, _of_event_trigger) as archive:
+            _restore_archive(server, database, archive)
+
+
+def _of_event_trigger(entry: toc.Entry) -> bool:
+    return entry.kind == "EVENT TRIGGER" or entry.tag.startswith(b"EVENT TRIGGER ")
+
+
+def _restore_archive(server: Server, database: str, archive: Path, *words: str) -> None:
+    words = ("--format=directory", f"--use-list={archive / 'list'}", *words)
+    with pg_restore(server, database, words, str(archive)):
+        pass
+
+
 @contextlib.contextmanager
-def _archive(server: Server, contents: toc.Toc) -> Iterator[Path]:
+def _archive(server: Server, contents: toc.Toc, takes: Callable[[toc.Entry], bool]) -> Iterator[Path]:
     """What pg_restore, whoever it runs as, can read: the table of contents and a list of what to restore."""
     directory = Path(tempfile.mkdtemp(prefix="tklbam-pgsql-"))
     try:
         contents = toc.readable_by(contents, find_program("pg_restore", server.major)[1], server.major)
         toc.write(contents, directory / "toc.dat")
-        listed = [entry for entry in contents.entries if entry.kind not in ROWS_ELSEWHERE]
+        listed = [entry for entry in contents.entries if entry.kind not in ROWS_ELSEWHERE and takes(entry)]
         (directory / "list").write_text("".join(f"{entry.dump_id};\n" for entry in listed))
         if server.account is not None:
             for path in (directory / "toc.dat", directory / "list", directory):

@@ -23,7 +23,7 @@ from .failures import failure_of, told
 from .journal import ClusterStep, DatabaseStep, Journal
 from .keep import Kept, keeping
 from .layout import StoredCluster, StoredDatabase
-from .load import load
+from .load import load, load_event_triggers
 from .names import temporary_database
 from .pairing import Pair, pair
 
@@ -191,6 +191,7 @@ class _Restore:
             if kept is not None:
                 kept.carry_sequences(entry.new)
                 kept.take_over(entry.new)
+            load_event_triggers(server, stored, entry.new)
             warnings += databases.set_properties(server, stored.toc, entry.new, settings)
             warnings += checks.collation_warnings(server, stored, entry.new)
             self._pause(server, entry)

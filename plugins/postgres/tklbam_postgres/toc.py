@@ -82,6 +82,11 @@ class Toc:
                 return entry.sql.decode("ascii", "replace").split("'")[1]
         return "UTF8"
 
+    @property
+    def standard_strings(self) -> bool:
+        """Whether a backslash in a string of the archive's statements is just that."""
+        return not any(entry.kind == "STDSTRINGS" and b"'off'" in entry.sql for entry in self.entries)
+
     def text(self, value: bytes | None) -> str:
         """Text of the archive; bytes that its encoding does not know are surrogates."""
         return (value or b"").decode(python_codec(self.encoding), "surrogateescape")
