@@ -195,7 +195,6 @@ def test_duplicity_restores_a_path_in_the_middle(spread: Judged) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Debian 12's packages are for its own Python")
 def test_debian_12s_duplicity_restores_what_we_wrote(lab: Judged, old_duplicity: Path) -> None:
     states = [change(lab, 1)]
     lab.natively()

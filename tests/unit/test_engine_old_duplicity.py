@@ -4,44 +4,36 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.engine_support import SECRET, Lab, tree_state
+from tests.trees import mounted
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Debian 12's packages are for its own Python"),
-]
-PACKAGES = ("duplicity=0.8.22*", "python3-fasteners", "python3-future", "librsync2", "libb2-1", "libgomp1")
+pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
-def old_duplicity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Debian's package, unpacked, not installed."""
+def old_duplicity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Debian 12's, with all that it runs on, from a tree of that system; what it runs is this system's."""
     place = tmp_path_factory.mktemp("debian")
-    download = ["apt-get", "-q", "download", *PACKAGES]
-    fetched = subprocess.run(download, cwd=place, capture_output=True, check=False)
-    if fetched.returncode != 0:  # apt may know no packages yet
-        subprocess.run(["apt-get", "-q", "update"], capture_output=True, check=False)
-        fetched = subprocess.run(download, cwd=place, capture_output=True, check=False)
-    if fetched.returncode != 0:
-        pytest.skip(f"Debian 12's packages can't be had here: {fetched.stderr.decode().strip()}")
-    for package in place.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, place / "root"], check=True)
-    (libraries,) = (place / "root/usr/lib").glob("*-linux-gnu")
-    script = place / "duplicity"
-    script.write_text(
-        "#!/bin/sh\n"
-        f"export LD_LIBRARY_PATH={libraries} PYTHONPATH={place}/root/usr/lib/python3/dist-packages\n"
-        f'exec /usr/bin/python3 {place}/root/usr/bin/duplicity "$@"\n'
-    )
-    script.chmod(0o755)
-    return script
+    with mounted("bookworm", place) as root:
+        words = ["apt-get", "-qq", "-y", "--no-install-recommends", "install", "duplicity"]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["chroot", root, *words], check=True, capture_output=True, env=environment)
+        (loader,) = (root / "usr").glob("lib*/ld-linux*.so.*")
+        libraries = ":".join(map(str, (root / "usr/lib").glob("*-linux-gnu")))
+        script = place / "duplicity"
+        script.write_text(
+            f"#!/bin/sh\nexport PYTHONHOME={root}/usr PYTHONPATH={root}/usr/lib/python3/dist-packages\n"
+            f'exec {loader} --library-path {libraries} {root}/usr/bin/python3 {root}/usr/bin/duplicity "$@"\n'
+        )
+        script.chmod(0o755)
+        yield script
 
 
 def test_old_duplicity_writes_what_old_and_new_restore(tmp_path: Path, old_duplicity: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import ipaddress
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -178,6 +179,14 @@ class Server:
             self.stop()
 
 
+def _version(*words: str) -> tuple[int, ...]:
+    """The first number with a dot in what a program says of itself."""
+    said = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    found = re.search(r"\d+(?:\.\d+)+", said)
+    assert found is not None, said
+    return tuple(map(int, found[0].split(".")))
+
+
 def _folder(place: Path) -> Path:
     (place / "store").mkdir(parents=True)
     return place
@@ -200,6 +209,8 @@ def sshd(place: Path) -> Server:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {place / 'host'}\nAuthorizedKeysFile {place / 'authorized'}\n"
         "UsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication yes\nPidFile none\n"
         "Subsystem sftp internal-sftp\nMaxAuthTries 20\nPrintMotd no\nPrintLastLog no\n"
+        # It would soon turn everybody away: all wrong passwords come from one place.
+        + ("PerSourcePenalties no\n" if _version("ssh", "-V") >= (9, 8) else "")
     )
     script = (
         'set -e; mount --bind "$1/passwd" /etc/passwd; mount --bind "$1/shadow" /etc/shadow; '
@@ -244,7 +255,8 @@ def ftpd(place: Path, made: Certificates | None = None, *, implicit: bool = Fals
     (place / "conf").write_text(
         "ServerType standalone\nServerName tests\nModulePath /usr/lib/proftpd\nUseIPv6 off\nDefaultServer on\n"
         f"DefaultAddress 127.0.0.1\nPort {port}\nSocketBindTight on\nUser root\nGroup root\nRootLogin on\n"
-        f"PidFile {place / 'pid'}\nScoreboardFile none\nDelayEngine off\nWtmpLog off\nTransferLog none\nAuthPAM off\n"
+        f"PidFile {place / 'pid'}\nScoreboardFile none\n"
+        "<IfModule mod_delay.c>\nDelayEngine off\n</IfModule>\nWtmpLog off\nTransferLog none\nAuthPAM off\n"
         f"AuthOrder mod_auth_file.c\nAuthUserFile {users}\nRequireValidShell off\nDefaultRoot ~\nAllowOverwrite on\n"
         f"UseReverseDNS off\nAllowStoreRestart on\nTimeoutStalled 20\n{tls}"
     )
@@ -299,23 +311,44 @@ def imapd(place: Path, made: Certificates, quota: str = "") -> Server:
     (place / "store").chmod(0o777)
     ports = free_port(), free_port()
     (place / "users").write_text(f"{USER}:{hashed('6')}:65534:65534::{place / 'store'}::\n")
-    more = (
+    (place / "run").mkdir()
+    older = _version("dovecot", "--version") < (2, 4)
+    login = (
+        f"service imap-login {{\n chroot =\n inet_listener imap {{\n  port = {ports[0]}\n }}\n"
+        f" inet_listener imaps {{\n  port = {ports[1]}\n  ssl = yes\n }}\n}}\nservice anvil {{\n chroot =\n}}\n"
+    )
+    common = (
+        f"base_dir = {place / 'run'}\nstate_dir = {place / 'run'}\nlog_path = {place / 'dovecot.log'}\n"
+        "listen = 127.0.0.1\nssl = yes\nfirst_valid_uid = 1\nmail_fsync = never\n"
+    )
+    settings = _dovecot_older if older else _dovecot
+    (place / "conf").write_text(settings(common + login, place / "users", made, quota))
+    return Server(place, ["dovecot", "-F", "-c", str(place / "conf")], ports)
+
+
+def _dovecot(common: str, users: Path, made: Certificates, quota: str) -> str:
+    lookup = f" passwd-file {{\n passwd_file_path = {users}\n}}\n"
+    limit = (
+        "mail_plugins {\n quota = yes\n}\nprotocol imap {\n mail_plugins {\n  imap_quota = yes\n }\n}\n"
+        f"quota User {{\n driver = count\n}}\nquota_storage_size = {quota}\nquota_storage_grace = 0\n"
+    )
+    return (
+        f"dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n{common}"
+        "protocols {\n imap = yes\n}\nauth_allow_cleartext = yes\nmail_driver = sdbox\nmail_path = ~/mail\n"
+        f"ssl_server_cert_file = {made.certificate}\nssl_server_key_file = {made.key}\n"
+        f"passdb{lookup}userdb{lookup}{limit if quota else ''}"
+    )
+
+
+def _dovecot_older(common: str, users: Path, made: Certificates, quota: str) -> str:
+    lookup = f" {{\n driver = passwd-file\n args = {users}\n}}\n"
+    limit = (
         "mail_plugins = quota\nprotocol imap {\n mail_plugins = quota imap_quota\n}\n"
         f"plugin {{\n quota = count:User quota\n quota_rule = *:storage={quota}\n quota_vsizes = yes\n"
         " quota_grace = 0\n}\n"
-        if quota
-        else ""
     )
-    (place / "run").mkdir()
-    (place / "conf").write_text(
-        f"base_dir = {place / 'run'}\nstate_dir = {place / 'run'}\nlog_path = {place / 'dovecot.log'}\n"
-        "protocols = imap\nlisten = 127.0.0.1\ndisable_plaintext_auth = no\nssl = yes\n"
-        f"ssl_cert = <{made.certificate}\nssl_key = <{made.key}\nfirst_valid_uid = 1\n"
-        f"mail_location = sdbox:~/mail\nmail_fsync = never\n"
-        f"passdb {{\n driver = passwd-file\n args = {place / 'users'}\n}}\n"
-        f"userdb {{\n driver = passwd-file\n args = {place / 'users'}\n}}\n"
-        f"service imap-login {{\n chroot =\n inet_listener imap {{\n  port = {ports[0]}\n }}\n"
-        f" inet_listener imaps {{\n  port = {ports[1]}\n  ssl = yes\n }}\n}}\n"
-        f"service anvil {{\n chroot =\n}}\n{more}"
+    return (
+        f"{common}protocols = imap\ndisable_plaintext_auth = no\nmail_location = sdbox:~/mail\n"
+        f"ssl_cert = <{made.certificate}\nssl_key = <{made.key}\n"
+        f"passdb{lookup}userdb{lookup}{limit if quota else ''}"
     )
-    return Server(place, ["dovecot", "-F", "-c", str(place / "conf")], ports)
