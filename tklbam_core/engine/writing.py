@@ -63,10 +63,10 @@ class Writing:
             found = survey(target.files(), cache)
         now, late = _session_time(found)
         warnings += late
-        chain = self._chain(found, warnings)
+        chain, ours = self._chain(found, warnings)
         check_room(target, request, chain is None, temporary_directory(self.temp))
         self.redactor.add(request.secret)
-        outcome = self._store(found, chain, now, warnings)
+        outcome = self._store(found, chain, ours, now, warnings)
         stored = self._stored(found, now, outcome)
         local = target.local_path()
         if local is not None:
@@ -93,25 +93,22 @@ class Writing:
             vanished=tuple(outcome.vanished),
         )
 
-    def _chain(self, found: Survey, warnings: list[str]) -> list[FileSet] | None:
-        """What to build on; None for a full session."""
+    def _chain(self, found: Survey, warnings: list[str]) -> tuple[list[FileSet] | None, bool]:
+        """What to build on, None for a full session; and whether it can be written by ourselves."""
+        able = self.native and available()
         if self.request.full:
-            return None
-        chain = self._extendable(found)
+            return None, able
+        chain = found.extendable()
+        ours = able and self.cache.holds(chain or [])
+        if chain is not None and not ours and not self._extends(found, chain):
+            chain, ours = None, able
         if chain is None and found.sets:
             warnings.append("the last chain can't be extended, so this is a full session")
-        return chain
+        return chain, ours
 
-    def _extendable(self, found: Survey) -> list[FileSet] | None:
-        """The chain that one of the two writers can put an increment on."""
-        chain = found.extendable()
-        if chain is None or self._ours(chain):
-            return chain
-        possible = self.cache.holds(chain) if self._blind(found) else not found.misleading
-        return chain if possible else None
-
-    def _ours(self, chain: Sequence[FileSet]) -> bool:
-        return self.native and available() and self.cache.holds(chain)
+    def _extends(self, found: Survey, chain: Sequence[FileSet]) -> bool:
+        """Whether duplicity can put an increment on the chain."""
+        return self.cache.holds(chain) if self._blind(found) else not found.misleading
 
     def _stuck(self, found: Survey) -> list[FileSet]:
         """What can't be removed there must be hidden from duplicity, which would try to, or build on it."""
@@ -122,10 +119,10 @@ class Writing:
     def _blind(self, found: Survey) -> bool:
         return bool(self._stuck(found)) and self.program().goes_by_its_cache
 
-    def _store(self, found: Survey, chain: list[FileSet] | None, now: int, warnings: list[str]) -> Outcome:
+    def _store(self, found: Survey, chain: list[FileSet] | None, ours: bool, now: int, warnings: list[str]) -> Outcome:
         """Has it written; whatever a failed one left is removed."""
         try:
-            if self._ours(chain or []):
+            if ours:
                 try:
                     return self._by_ourselves(chain or [], now)
                 except DamagedSignaturesError as error:
@@ -135,7 +132,7 @@ class Writing:
                     # What was sent may have to stay there.
                     found = survey(self.target.files(), self.cache)
                     now, _ = _session_time(found)
-                    chain = self._chain(found, warnings)
+                    chain, _ = self._chain(found, warnings)
             return self._by_duplicity(found, chain, now)
         except LockedError:
             raise  # what lies there is the other run's

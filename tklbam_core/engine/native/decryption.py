@@ -35,6 +35,13 @@ class WrongPassphraseError(ValueError):
     """The passphrase is not this message's."""
 
 
+class CutShortError(ValueError):
+    """A stream that ends before it should."""
+
+    def __init__(self) -> None:
+        super().__init__("it is cut short")
+
+
 class Stream:
     """Pieces of any size as a stream."""
 
@@ -70,11 +77,20 @@ class Stream:
         return b"".join(parts)
 
     def exactly(self, size: int) -> bytes:
-        """Raises ValueError where there are fewer."""
+        """Raises CutShortError where there are fewer."""
         data = self.read(size)
         if len(data) != size:
-            raise ValueError("it is cut short")
+            raise CutShortError
         return data
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """So many bytes, as they come. Raises CutShortError where there are fewer."""
+        while size:
+            data = self.some(min(size, _READ))
+            if not data:
+                raise CutShortError
+            size -= len(data)
+            yield data
 
     def rest(self) -> Iterator[bytes]:
         while data := self.some(_READ):
@@ -179,7 +195,7 @@ def _decompressed(packed: Stream, most: int) -> Iterator[bytes]:
         if unpacker.eof:
             break
     if not unpacker.eof:
-        raise ValueError("it is cut short")
+        raise CutShortError
 
 
 def _unpacked(unpacker: Any, data: bytes, most: int) -> bytes:
@@ -199,14 +215,14 @@ def _packet(stream: Stream) -> tuple[int, Iterator[bytes]]:
         return head & 0x3F, _new_body(stream)
     size = (1, 2, 4, 0)[head & 3]
     length = int.from_bytes(stream.exactly(size), "big") if size else None
-    return (head & 0x3C) >> 2, _body(stream, length) if length is not None else stream.rest()
+    return (head & 0x3C) >> 2, stream.pieces(length) if length is not None else stream.rest()
 
 
 def _new_body(stream: Stream) -> Iterator[bytes]:
     while True:
         (first,) = stream.exactly(1)
         if 224 <= first < 255:
-            yield from _body(stream, 1 << (first & 0x1F))
+            yield from stream.pieces(1 << (first & 0x1F))
             continue
         if first < 192:
             length = first
@@ -214,14 +230,5 @@ def _new_body(stream: Stream) -> Iterator[bytes]:
             length = (first - 192 << 8) + stream.exactly(1)[0] + 192
         else:
             length = int.from_bytes(stream.exactly(4), "big")
-        yield from _body(stream, length)
+        yield from stream.pieces(length)
         return
-
-
-def _body(stream: Stream, length: int) -> Iterator[bytes]:
-    while length:
-        data = stream.some(min(length, _READ))
-        if not data:
-            raise ValueError("it is cut short")
-        length -= len(data)
-        yield data

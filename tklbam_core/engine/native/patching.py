@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from ...api.errors import EngineError
-from .decryption import Stream
+from .decryption import CutShortError, Stream
 
 PIECE = 1 << 18
 _MAGIC = b"rs\x026"
@@ -31,12 +31,15 @@ def patched(basis: BinaryIO, delta: Iterable[bytes]) -> Iterator[bytes]:
     Raises BadDeltaError, and what reading the delta raises.
     """
     waiting, size = list[bytes](), 0
-    for piece in _pieces(basis.fileno(), Stream(iter(delta))):
-        waiting.append(piece)
-        size += len(piece)
-        if size >= PIECE:
-            yield b"".join(waiting)
-            waiting, size = [], 0
+    try:
+        for piece in _pieces(basis.fileno(), Stream(iter(delta))):
+            waiting.append(piece)
+            size += len(piece)
+            if size >= PIECE:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+    except CutShortError as error:
+        raise BadDeltaError(str(error)) from error
     yield b"".join(waiting)
 
 
@@ -46,9 +49,9 @@ def _pieces(basis: int, delta: Stream) -> Iterator[bytes]:
     end = os.fstat(basis).st_size
     while (command := _number(delta, 1)) != _END:
         if command < _LITERAL:
-            yield from _literal(delta, command - _LITERALS + 1)
+            yield from delta.pieces(command - _LITERALS + 1)
         elif command < _COPY:
-            yield from _literal(delta, _number(delta, 1 << command - _LITERAL))
+            yield from delta.pieces(_number(delta, 1 << command - _LITERAL))
         elif command < _RESERVED:
             width, next_width = divmod(command - _COPY, 4)
             start, length = _number(delta, 1 << width), _number(delta, 1 << next_width)
@@ -62,19 +65,7 @@ def _pieces(basis: int, delta: Stream) -> Iterator[bytes]:
 
 
 def _number(delta: Stream, width: int) -> int:
-    data = delta.read(width)
-    if len(data) != width:
-        raise BadDeltaError("it is cut short")
-    return int.from_bytes(data, "big")
-
-
-def _literal(delta: Stream, length: int) -> Iterator[bytes]:
-    while length:
-        data = delta.some(min(length, PIECE))
-        if not data:
-            raise BadDeltaError("it is cut short")
-        length -= len(data)
-        yield data
+    return int.from_bytes(delta.exactly(width), "big")
 
 
 def _copied(basis: int, start: int, length: int) -> Iterator[bytes]:
