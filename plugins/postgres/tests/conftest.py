@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import pwd
 import re
@@ -308,7 +307,11 @@ def pg_template() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def make_cluster(pg_template: Path) -> Callable[..., Any]:
     """A function that gives a running cluster of its own for the length of a `with` block."""
-    return functools.partial(server, pg_template, BINARIES)
+
+    def make(data: Path = pg_template, **settings: str) -> contextlib.AbstractContextManager[PgCluster]:
+        return server(data, BINARIES, **settings)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ GRANT readers TO database GRANTED BY postgres;
 CREATE DATABASE shop OWNER "shop owner" CONNECTION LIMIT 50;
 ALTER DATABASE shop SET search_path TO app, public;
 ALTER DATABASE shop SET timezone TO 'Europe/Vienna';
-ALTER ROLE clerk IN DATABASE shop SET statement_timeout = '5min';
 ALTER ROLE database IN DATABASE shop SET search_path = "odd, one", public;
 REVOKE CONNECT ON DATABASE shop FROM PUBLIC;
 GRANT CONNECT ON DATABASE shop TO readers;

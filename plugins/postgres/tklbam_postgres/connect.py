@@ -13,6 +13,7 @@ import pwd
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +41,11 @@ SETTINGS = (
 )
 """Whatever a database or role sets for its own sessions."""
 LATER_SETTINGS = ((140000, "idle_session_timeout=0"), (170000, "transaction_timeout=0"))
-SUPERUSER_SETTINGS = ((170000, "event_triggers=off"),)
-"""A trigger on logins could keep us out."""
+SUPERUSER_SETTINGS = ((0, "lc_messages=C"), (170000, "event_triggers=off"))
+"""Errors are read; a trigger on logins could keep us out."""
+STARTING = re.compile(r"the database system is (?:starting up|in recovery mode|not (?:yet )?accepting connections)")
+STARTUP_TIMEOUT = 60.0
+"""Seconds to wait for a server that is on its way: at the system's start, or after a crash."""
 OURS = ("search_path=", "standard_conforming_strings=on")
 """Nobody's functions come before the server's, and a string is one, in our own sessions."""
 
@@ -142,41 +146,56 @@ def open_connection(server: Server, database: str | None = None, **settings: str
     refused: Exception | None = None
     for name in names:
         try:
+            connection = _when_up(server, name)
+        except psycopg.OperationalError as error:
+            refused = refused or error
+            continue
+        except UnicodeError as error:
+            raise DatabaseError(
+                "its name has bytes that are not UTF-8, so that nobody can ask for it", "Rename it (ALTER DATABASE)."
+            ) from error
+        _keep_odd_names(connection)
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            # Whatever bytes are there: the server would look whether they are UTF-8.
+            settings.setdefault("client_encoding", "SQL_ASCII")
+        try:
+            for key, value in settings.items():
+                connection.execute("SELECT set_config(%s, %s, false)", (key, value))
+        except psycopg.Error:
+            connection.close()
+            raise
+        return connection
+    raise DatabaseError(
+        f"PostgreSQL cluster {server.cluster.name} at {server.cluster.address} can't be read"
+        f"{'' if database is None else f' (database {database})'}: {one_line(refused)}",
+        "Start it (systemctl start postgresql), or correct database-option pgsql:host, port, user, password-file.",
+    ) from refused
+
+
+def _when_up(server: Server, database: str) -> psycopg.Connection[Any]:
+    """Waits for a server that starts. Raises psycopg.OperationalError."""
+    import psycopg
+
+    deadline = time.monotonic() + STARTUP_TIMEOUT
+    while True:
+        try:
             with becoming(server.account):
-                connection = psycopg.connect(
+                return psycopg.connect(
                     host=server.cluster.host,
                     port=server.cluster.port,
                     user=server.user,
                     password=server.password,
-                    dbname=name,
+                    dbname=database,
                     autocommit=True,
                     connect_timeout=TIMEOUT,
                     application_name=APPLICATION,
                     options=_words([*OURS, *server.settings()]),
                     client_encoding="UTF8",
                 )
-            _keep_odd_names(connection)
-            if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
-                # Whatever bytes are there: the server would look whether they are UTF-8.
-                settings.setdefault("client_encoding", "SQL_ASCII")
-            for key, value in settings.items():
-                connection.execute("SELECT set_config(%s, %s, false)", (key, value))
-            return connection
-        except psycopg.errors.InvalidCatalogName as error:
-            refused = error
-        except UnicodeError as error:
-            raise DatabaseError(
-                "its name has bytes that are not UTF-8, so that nobody can ask for it", "Rename it (ALTER DATABASE)."
-            ) from error
         except psycopg.OperationalError as error:
-            refused = error
-            if "does not exist" not in str(error) or "role" in str(error):
-                break
-    raise DatabaseError(
-        f"PostgreSQL cluster {server.cluster.name} at {server.cluster.address} can't be read"
-        f"{'' if database is None else f' (database {database})'}: {one_line(refused)}",
-        "Start it (systemctl start postgresql), or correct database-option pgsql:host, port, user, password-file.",
-    ) from refused
+            if not STARTING.search(str(error)) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def _keep_odd_names(connection: psycopg.Connection[Any]) -> None:

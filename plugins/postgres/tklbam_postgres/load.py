@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tklbam_core.api import FormatError, Progress, ProgressEvent
+from tklbam_core.api import DatabaseError, FormatError, Progress, ProgressEvent
 
 from . import toc
 from .connect import Server, connect, find_program, one_line, open_connection
@@ -53,7 +53,7 @@ def load(
             _restore_archive(server, database, archive, *words)
 
         restore("--section=pre-data")
-        rows = _load_rows(server, stored, database, jobs, wanted, progress)
+        rows, jobs = _load_rows(server, stored, database, jobs, wanted, progress)
         rows += between()
         sections = ["--section=data", "--section=post-data", f"--jobs={1 if is_strange(server) else jobs}"]
         if any(entry.filename for entry in stored.toc.of_kind("BLOBS")):
@@ -109,10 +109,11 @@ def _load_rows(
     jobs: int,
     wanted: Callable[[StoredTable], bool],
     progress: Progress,
-) -> int:
+) -> tuple[int, int]:
+    """How many rows were loaded, and how many connections the server had to give."""
     tables = sorted((each for each in stored.tables if each.parts and wanted(each)), key=lambda each: -each.size)
     if not tables:
-        return 0
+        return 0, jobs
     copies = {(entry.filename or b"").decode(): entry.copy for entry in stored.toc.of_kind("TABLE DATA")}
     made = {(entry.namespace, entry.tag) for entry in stored.toc.of_kind("TABLE")}
     emptying = {
@@ -146,9 +147,16 @@ def _load_rows(
 
     with contextlib.ExitStack() as stack:
         # All are opened here: becoming another account is the whole process's business, so not for threads.
-        connections = [_loading_connection(server, stored, database) for _ in range(min(jobs, len(tables)))]
-        for connection in connections:
-            stack.callback(connection.close)
+        connections: list[psycopg.Connection[Any]] = []
+        for _ in range(min(jobs, len(tables))):
+            try:
+                connections.append(_loading_connection(server, stored, database))
+            except DatabaseError:
+                if not connections:
+                    raise
+                jobs = len(connections)  # fewer do, too
+                break
+            stack.callback(connections[-1].close)
         threads = [threading.Thread(target=loader, args=(connection,), daemon=True) for connection in connections]
         for thread in threads:
             thread.start()
@@ -156,7 +164,7 @@ def _load_rows(
             thread.join()
     if errors:
         raise errors[0]
-    return sum(counts)
+    return sum(counts), jobs
 
 
 def _loading_connection(server: Server, stored: StoredDatabase, database: str) -> psycopg.Connection[Any]:

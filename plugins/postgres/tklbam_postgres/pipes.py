@@ -16,6 +16,8 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from tklbam_core.api import DatabaseError
+
 from .cut import BUFFER, Cutter, Rows
 
 CAPACITY = 1 << 20
@@ -51,7 +53,7 @@ class Pipes:
     def read(self, milliseconds: int) -> bool:
         """Waits up to so long for rows and takes what is there; False when nothing came.
 
-        Raises OSError where they can't be written, DatabaseError where a table's rows end too early.
+        Raises OSError where they can't be written. Of a table whose rows end too early `done` is never told.
         """
         ready = self._poll.poll(milliseconds)
         for descriptor, _ in ready:
@@ -81,6 +83,8 @@ class Pipes:
         path.unlink()
         try:
             rows = cutter.finish()
+        except DatabaseError:
+            return  # pg_dump ends by itself, and knows better why; if it ended well, these rows would be missed
         finally:
             cutter.close()
         self._done(path.name, rows)

@@ -18,6 +18,7 @@ from tklbam_core.api import (
 )
 
 from . import catalogue, checks, clusters, databases, layout, options, roles, selection, v1
+from .claim import Claim
 from .connect import Server, connect, one_line, reach
 from .failures import failure_of, told
 from .journal import ClusterStep, DatabaseStep, Journal
@@ -54,7 +55,12 @@ def restore(request: RestoreRequest) -> DatabaseReport | None:
             failures.append(failure_of(f"cluster {each.stored.name}", error))
             continue
         servers.append(str(server))
-        work.cluster(server, each.stored, f"{each.stored.name}:" if len(stored) > 1 else "")
+        prefix = f"{each.stored.name}:" if len(stored) > 1 else ""
+        try:
+            with contextlib.nullcontext() if request.simulate else Claim(server) as claim:
+                work.cluster(server, each.stored, prefix, claim)
+        except DatabaseError as error:
+            failures.append(failure_of(f"cluster {each.stored.name}", error))
     work.warnings += [f"the limit pgsql:{rule} matches no database or table" for rule in request.limits.unmatched()]
     if work.failures and not work.results:
         raise DatabaseError(
@@ -83,6 +89,11 @@ def _skipped(stored: list[StoredCluster]) -> DatabaseReport:
 
 def _reach(each: Pair, chosen: options.Options) -> Server:
     server = reach(each.cluster, chosen)
+    if server.standby:
+        raise DatabaseError(
+            f"{server} is a standby, which takes nothing but what its primary does",
+            "Restore into the primary (database-option pgsql:host or cluster).",
+        )
     before = each.stored.version // 10000
     if before > server.major:
         raise DatabaseError(
@@ -112,10 +123,13 @@ class _Restore:
         self.failures = failures
         self.warnings: list[str] = []
 
-    def cluster(self, server: Server, stored: StoredCluster, prefix: str) -> None:
-        """Restores one server's part of the backup; `prefix` goes before its databases' names in the report."""
+    def cluster(self, server: Server, stored: StoredCluster, prefix: str, claim: Claim | None) -> None:
+        """Restores one server's part of the backup; `prefix` goes before its databases' names in the report.
+
+        `claim` holds the server (None: nothing is changed). Raises DatabaseError where it could not be prepared.
+        """
         step, later = ClusterStep(stored.name, dict(self.request.options), server.identifier), {}
-        if not self.request.simulate:
+        if claim is not None:
             later = self._prepare(server, stored, step)
         for name, directory in stored.databases.items():
             if not self.request.limits.takes_database(name):
@@ -125,10 +139,10 @@ class _Restore:
                 database = self.read(name, directory)
                 warnings = checks.check(server, database, self.options.locale)
                 rows = None
-                if self.request.simulate:
+                if claim is None:
                     _note_limits(self.request.limits, database)
                 else:
-                    rows, more = self._database(server, database, step, later.get(name, []))
+                    rows, more = self._database(server, database, step, later.get(name, []), claim)
                     warnings += more
             except (TklbamError, OSError) as error:
                 self.failures.append(failure_of(prefix + name, error))
@@ -162,7 +176,7 @@ class _Restore:
         return later
 
     def _database(
-        self, server: Server, stored: StoredDatabase, step: ClusterStep, settings: list[str]
+        self, server: Server, stored: StoredDatabase, step: ClusterStep, settings: list[str], claim: Claim
     ) -> tuple[int, list[str]]:
         """Loads one database and puts it in place: how many rows it has now, and warnings. Raises TklbamError."""
         name, limits = stored.name, self.request.limits
@@ -196,7 +210,7 @@ class _Restore:
             warnings += checks.collation_warnings(server, stored, entry.new)
             self._pause(server, entry)
         # Outside: the session that kept the old tables as they are has to end before the database can be renamed.
-        with self._dropped_on_failure(server, entry, step):
+        with claim.aside(name), self._dropped_on_failure(server, entry, step):
             databases.swap(server, name, entry.new, entry.old if before is not None else None)
         if not self.journal.keeps and before is not None:
             databases.drop(server, entry.old)

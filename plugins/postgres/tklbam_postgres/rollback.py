@@ -72,7 +72,7 @@ def _server(step: ClusterStep, request: RollbackRequest) -> Server:
         except DatabaseError as error:
             errors.append(error.what)
             continue
-        if server.identifier == step.identifier:
+        if server.identifier == step.identifier and not server.standby:
             return server
     detail = f": {'; '.join(errors)}" if errors else ""
     raise DatabaseError(
