@@ -16,7 +16,7 @@ import pytest
 from tests.engine_support import SECRET, Lab, noise, tree_state
 from tests.http_target import http_target
 from tests.unit.away import Away, away, size_of, stored
-from tests.unit.crafting import gpg
+from tests.unit.crafting import by_ourselves, gpg
 from tests.unit.small_disks import tmpfs
 from tests.unit.snapshots import snapshot
 from tklbam_core.api import ArchiveError, ProgressEvent
@@ -77,14 +77,23 @@ def decrypted(path: Path) -> bytes:
         return b"".join(plain_text(file.read, SECRET))
 
 
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
 def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    path.write_bytes(flipped(path.read_bytes()))
+
+
+def forge(path: Path) -> None:
+    """Whole and by somebody who has the key: nothing but its hash is wrong."""
+    path.write_bytes(by_ourselves(flipped(decrypted(path))))
 
 
 DAMAGE = {
     "a byte of a volume": ("duplicity-full.*.vol2.*", flip),
+    "a volume that is another one": ("duplicity-full.*.vol2.*", forge),
     "a byte of an increment's volume": ("duplicity-inc.*.vol1.*", flip),
     "a byte of a manifest": ("duplicity-full.*.manifest.*", flip),
     "a volume that is cut": ("duplicity-full.*.vol2.*", lambda path: os.truncate(path, 1000)),
