@@ -305,9 +305,8 @@ def first_rows(extras: Path) -> set[str]:
     return {(tables / table / "rows/first").read_text().split(",")[1].split("\n")[0] for table in ("a", "b", "small")}
 
 
-def test_dump_is_of_one_moment_where_several_programs_read(
-    twins: Any, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def shares_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that gets, of each reading from now on, among how many programs it is shared out."""
     read = Streams.read
     shared: list[int] = []
 
@@ -316,6 +315,13 @@ def test_dump_is_of_one_moment_where_several_programs_read(
         read(self, shares, *rest)
 
     monkeypatch.setattr(Streams, "read", count)
+    return shared
+
+
+def test_dump_is_of_one_moment_where_several_programs_read(
+    twins: Any, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = shares_read(monkeypatch)
     with in_step(twins, "d.a", "d.b", "d.small"):
         for number in range(4):
             report = tools.dump(twins, tmp_path / str(number), jobs="2")
@@ -335,6 +341,19 @@ def test_one_program_reads_where_commits_can_not_be_held_back(twins: Any, tools:
         report = tools.dump(twins, tmp_path, **account)
     assert report.databases[0].rows == 60_001
     assert len(first_rows(tmp_path)) == 1
+
+
+def test_programs_are_no_more_than_the_server_lets_in(
+    twins: Any, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account with four connections, of which the dump itself takes three."""
+    shared = shares_read(monkeypatch)
+    twins.sql("CREATE USER few@localhost WITH MAX_USER_CONNECTIONS 4; GRANT ALL ON *.* TO few@localhost")
+    try:
+        report = tools.dump(twins, tmp_path, user="few", jobs="4")
+    finally:
+        twins.sql("DROP USER few@localhost")
+    assert (report.failures, report.databases[0].rows, shared) == ((), 60_001, [1])
 
 
 def test_both_programs_end_when_the_server_does(new_server: Any, tools: Any, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,8 @@ from .locks import bound_waits
 from .names import literal, qualified, quote
 from .rows import RowReader
 from .settings import DumpOptions
-from .snapshot import holds_gently
+from .snapshot import how_many_programs
 
-MOST_PROGRAMS = 4
 LOCKED_AT_MOST = 256 << 20
 """Bytes of tables without a snapshot in one database that are locked while read; more would hold up writers."""
 
@@ -57,6 +55,7 @@ def dump_databases(
             engines = transactional_engines(session)
             charsets = {c.charset for d in dump.databases for t in d.tables for c in t.columns if c.charset}
             unsafe = unsafe_charsets(session, charsets)
+            programs = how_many_programs(server, session, how.jobs)
             dump.layout.begin()
             if limits.takes_database("mysql"):
                 _dump_accounts(dump, session)
@@ -71,7 +70,7 @@ def dump_databases(
     dump.warnings += [f"limit {rule.worded('mysql')} matches no database or table" for rule in limits.unmatched()]
     for database in dump.databases:
         _write_definitions(dump.layout, database)
-    jobs, clock = _dump_rows(dump, engines, unsafe, how, progress)
+    jobs, clock = _dump_rows(dump, engines, unsafe, programs, how, progress)
     infos = _describe_tables(dump, jobs, unsafe, clock.history)
     _write_manifest(dump, infos)
     return _report(dump, infos, clock.seconds)
@@ -136,7 +135,12 @@ def _write_definitions(target: Layout, database: Database) -> None:
 
 
 def _dump_rows(
-    dump: Dump, engines: frozenset[str], unsafe: frozenset[str], how: DumpOptions, progress: Progress
+    dump: Dump,
+    engines: frozenset[str],
+    unsafe: frozenset[str],
+    programs: int,
+    how: DumpOptions,
+    progress: Progress,
 ) -> tuple[dict[str, Job], Reading]:
     taken = [
         table
@@ -149,8 +153,6 @@ def _dump_rows(
     others = [job for job in jobs.values() if job.table.engine.lower() not in engines]
     client = dump_client()
     dump.client = str(client)
-    # Several programs see one moment where commits can be held back; else one alone is sure to.
-    programs = how.jobs or (min(MOST_PROGRAMS, os.cpu_count() or 1) if holds_gently(dump.server) else 1)
     reader = RowReader(
         dump.server, client, unsafe, programs, how.lock_timeout, progress, sum(table.size for table in taken)
     )

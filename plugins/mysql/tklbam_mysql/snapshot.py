@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .connection import Error, Server, Session, connect, reason
 
+MOST_PROGRAMS = 4
+OWN_CONNECTIONS = 3
+"""Those that exact rows, held commits and the watch for locks need besides the programs'."""
 LOCK_WAIT = 10
 """Seconds to wait for the lock before going on without it; longer would hold up the server's users."""
 
@@ -51,6 +55,24 @@ def hold_commits(server: Server) -> Iterator[Hold]:
         yield hold
     finally:
         hold.release()
+
+
+def how_many_programs(server: Server, session: Session, wanted: int) -> int:
+    """How many dump programs read at once: `wanted`, or (0) several where commits can be held back gently.
+
+    One alone is sure to see one moment. Never more than the server lets in besides our own connections.
+    """
+    most = wanted or (min(MOST_PROGRAMS, os.cpu_count() or 1) if holds_gently(server) else 1)
+    return max(1, min(most, _spare_connections(session) - OWN_CONNECTIONS))
+
+
+def _spare_connections(session: Session) -> int:
+    (most, most_of_user) = session.rows("SELECT @@max_connections, @@max_user_connections")[0]
+    spare = int(most) - int(session.value_at("SHOW GLOBAL STATUS LIKE 'Threads_connected'", 1))
+    if not most_of_user:
+        return spare
+    query = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE USER = SUBSTRING_INDEX(USER(), '@', 1)"
+    return min(spare, int(most_of_user) - int(session.value(query)))
 
 
 def begin_snapshot(session: Session) -> None:
