@@ -25,8 +25,8 @@ def old_duplicity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         words = ["apt-get", "-qq", "-y", "--no-install-recommends", "install", "duplicity"]
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["chroot", root, *words], check=True, capture_output=True, env=environment)
-        (loader,) = (root / "usr").glob("lib*/ld-linux*.so.*")
-        libraries = ":".join(map(str, (root / "usr/lib").glob("*-linux-gnu")))
+        (libraries,) = (root / "usr/lib").glob("*-linux-gnu")
+        (loader,) = libraries.glob("ld-linux*.so.*")  # where it is a file: links to it lead out of the tree
         script = place / "duplicity"
         script.write_text(
             f"#!/bin/sh\nexport PYTHONHOME={root}/usr PYTHONPATH={root}/usr/lib/python3/dist-packages\n"
