@@ -85,14 +85,13 @@ class PgCluster:
     def run(self, *argv: str, input: str | None = None) -> str:
         done = subprocess.run(
             self.as_owner([str(self.binaries / argv[0]), *argv[1:]]),
-            input=input,
+            input=None if input is None else input.encode(),
             env=self.environment,
             cwd="/",
-            text=True,
             capture_output=True,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()  # not as text, which would hide carriage returns
 
     def start(self) -> None:
         words = " ".join(f"-c {key}='{value}'" for key, value in self.settings.items())

@@ -7,7 +7,7 @@ GRANT readers TO boss WITH ADMIN OPTION;
 GRANT pg_read_all_stats TO clerk;
 ALTER ROLE clerk SET work_mem = '7MB';
 ALTER ROLE clerk SET search_path = app, public;
-COMMENT ON ROLE clerk IS 'sells; doesn''t buy';
+COMMENT ON ROLE clerk IS E'sells;\r\ndoesn''t buy';
 GRANT SET ON PARAMETER log_min_duration_statement TO boss;
 CREATE ROLE "ro""le, 'x'
 角色 with as many bytes as a name in SQL may have.";

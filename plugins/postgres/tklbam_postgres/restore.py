@@ -169,7 +169,8 @@ class _Restore:
         self.journal.save()
         if stored.globals is None:
             return {}
-        script = stored.globals.read_text("utf-8", "surrogateescape")
+        # Not as text: a carriage return in a role's name or comment is not the end of a line.
+        script = stored.globals.read_bytes().decode("utf-8", "surrogateescape")
         with connect(server) as connection:
             warnings, later = roles.merge(connection, script, step, self.journal)
         self.warnings += warnings
