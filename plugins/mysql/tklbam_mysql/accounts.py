@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tklbam_core.api import DatabaseFailure
 
 from .connection import Error, Server, Session, code, reason
 from .layout import AccountEntry
-from .names import literal, quote
+from .names import quote
 from .objects import execute_oracle
 
 ADMINISTRATIVE = frozenset(
@@ -29,6 +29,9 @@ ADMINISTRATIVE = frozenset(
 PUBLIC = quote("PUBLIC")
 NOT_THERE = frozenset({1146, 1305, 1054, 1049, 1133, 1959})
 _NATIVE_HASH = re.compile(r"\*[0-9A-F]{40}")
+_ROLE = r"`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)?"
+_NAME = r"`(?:[^`]|``)*`@`(?:[^`]|``)*`"
+_DEFAULT_ROLE = re.compile(rf" DEFAULT ROLE {_NAME}(?:, ?{_NAME})*(?= REQUIRE )")
 
 
 def account_name(user: str, host: str, role: bool) -> str:
@@ -70,18 +73,14 @@ def _statements(session: Session, server: Server, name: str, role: bool) -> list
         created = [f"CREATE ROLE {name}"]
     else:
         created = [str(row[0]) for row in session.texts(f"SHOW CREATE USER {name}")][:1]
+        # MySQL names roles that may not be there yet, nor be granted; they have a statement of their own.
+        created = [_DEFAULT_ROLE.sub("", each, count=1) for each in created]
     grants = [str(row[0]) for row in session.texts(f"SHOW GRANTS FOR {name}")]
     if role:
         # A role's grants are listed with those of the roles it holds; each has its own entry.
         grants = [grant for grant in grants if re.search(rf" TO {re.escape(_as_shown(name))}(?: |$)", grant)]
-    if not server.is_mariadb:
-        default = session.texts(
-            "SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles "
-            f"WHERE CONCAT('`',USER,'`@`',HOST,'`')={literal(name)}"
-        ) if server.version >= (8, 0, 0) else []  # fmt: skip
-        if default:
-            roles = ", ".join(account_name(str(user), str(host), False) for user, host in default)
-            grants.append(f"ALTER USER {name} DEFAULT ROLE {roles}")
+    if not server.is_mariadb and server.version >= (8,):
+        grants += [statement for holder, statement in _default_roles(session) if holder == name]
     return created + grants
 
 
@@ -111,14 +110,20 @@ def current_account(session: Session) -> str:
     return account_name(user, host, False)
 
 
-def apply_accounts(session: Session, server: Server, entries: list[AccountEntry], missing_is_fine: bool) -> Applied:
+def apply_accounts(
+    session: Session, server: Server, entries: list[AccountEntry], missing_is_fine: bool,
+    before: Sequence[AccountEntry] = (),
+) -> Applied:  # fmt: skip
     """Makes each account exactly what its statements say: an existing one of the name is replaced.
 
+    One that can't be made is what it is in `before` again.
     A privilege on a table, column or routine that is not on this server is a warning with `missing_is_fine` (limits
     left it out), else a failure.
     """
     applied = Applied()
     made = []
+    known = {entry.account: entry for entry in before}
+    held = _held_roles(session, server, {entry.account for entry in entries})
     for entry in entries:
         try:
             if entry.account == PUBLIC:
@@ -127,9 +132,14 @@ def apply_accounts(session: Session, server: Server, entries: list[AccountEntry]
                 _create(session, server, entry)
             made.append(entry)
         except Error as error:
-            applied.failures.append(
-                DatabaseFailure(database="mysql", reason=f"account {entry.account}: {reason(error)}")
-            )
+            why = reason(error)
+            if entry.account in known:
+                try:
+                    _create(session, server, known[entry.account])
+                    made.append(known[entry.account])
+                except Error as worse:
+                    why += f"; nor can the one that was here be made again: {reason(worse)}"
+            applied.failures.append(DatabaseFailure(database="mysql", reason=f"account {entry.account}: {why}"))
     for entry in made:
         for statement in entry.statements:
             if statement.startswith(("CREATE USER", "CREATE ROLE")):
@@ -145,9 +155,54 @@ def apply_accounts(session: Session, server: Server, entries: list[AccountEntry]
                     applied.warnings.append(what)
                 else:
                     applied.failures.append(DatabaseFailure(database="mysql", reason=what))
+                if statement.startswith("REVOKE "):
+                    # What was granted to all databases but one would be granted to all.
+                    session.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {entry.account}")
+                    break
+    for statement in held:
+        session.execute(statement)
     applied.made = len(made)
     session.execute("FLUSH PRIVILEGES")
     return applied
+
+
+def _held_roles(session: Session, server: Server, going: set[str]) -> list[str]:
+    """Grants of roles that go, to accounts that don't: MySQL forgets them with the role, which is an account, too."""
+    if server.is_mariadb or server.version < (8,):
+        return []
+    statements = []
+    for user, host, to_user, to_host, option in session.texts(
+        "SELECT FROM_USER, FROM_HOST, TO_USER, TO_HOST, WITH_ADMIN_OPTION FROM mysql.role_edges ORDER BY 1, 2, 3, 4"
+    ):
+        role, holder = account_name(str(user), str(host), False), account_name(str(to_user), str(to_host), False)
+        if role in going and holder not in going:
+            statements.append(f"GRANT {role} TO {holder}" + (" WITH ADMIN OPTION" if option == "Y" else ""))
+    return statements + [
+        statement
+        for holder, statement in _default_roles(session)
+        if holder not in going and any(f" TO {holder}" in each for each in statements)
+    ]
+
+
+def _default_roles(session: Session) -> list[tuple[str, str]]:
+    """MySQL's accounts that have default roles, and the statements that give them those."""
+    roles: dict[str, list[str]] = {}
+    for user, host, role_user, role_host in session.texts(
+        "SELECT USER, HOST, DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles ORDER BY 1, 2, 3, 4"
+    ):
+        holder = account_name(str(user), str(host), False)
+        roles.setdefault(holder, []).append(account_name(str(role_user), str(role_host), False))
+    return [(holder, f"ALTER USER {holder} DEFAULT ROLE {', '.join(names)}") for holder, names in roles.items()]
+
+
+def second_passwords(session: Session, server: Server) -> list[str]:
+    """MySQL's accounts with an old password that is still good, which no statement can give again."""
+    if server.is_mariadb or server.version < (8, 0, 14):
+        return []
+    rows = session.texts(
+        "SELECT User, Host FROM mysql.user WHERE JSON_CONTAINS_PATH(User_attributes, 'one', '$.additional_password')"
+    )
+    return [account_name(str(user), str(host), False) for user, host in rows]
 
 
 def _create(session: Session, server: Server, entry: AccountEntry) -> None:
@@ -166,7 +221,7 @@ def _empty_role(session: Session, role: str) -> None:
     shown = _as_shown(role)
     grants = [str(grant) for (grant,) in session.texts(f"SHOW GRANTS FOR {shown}")]
     for grant in grants:
-        held = re.match(rf"GRANT (`(?:[^`]|``)*`) TO {re.escape(shown)}(?: |$)", grant)
+        held = re.match(rf"GRANT ((?:{_ROLE},?)+) TO {re.escape(shown)}(?:@`%`)?(?: |$)", grant)
         if held:
             session.execute(f"REVOKE {held.group(1)} FROM {shown}")
     if grants or role != PUBLIC:  # everyone is no role on a server where nothing was ever granted to everyone

@@ -216,14 +216,20 @@ class Client:
         return f"{self.program} {self.version[0]}.{self.version[1]}"
 
 
-def dump_client() -> Client:
-    """mariadb-dump, else mysqldump. Raises DatabaseError when neither is installed."""
+def dump_client(server: Server) -> Client:
+    """mariadb-dump or mysqldump, whichever is of the server's make. Raises DatabaseError when neither is installed."""
+    found = []
     for program in ("mariadb-dump", "mysqldump"):
         if shutil.which(program):
             said = run([program, "--no-defaults", "--version"]).stdout.decode("utf-8", "replace")
             numbers = re.search(r"(?:Distrib |from |Ver )(\d+)\.(\d+)\.\d+", said)
             version = (int(numbers.group(1)), int(numbers.group(2))) if numbers else (0, 0)
-            return Client(program, "MariaDB" in said, version)
+            client = Client(program, "MariaDB" in said, version)
+            if client.is_mariadb == server.is_mariadb:
+                return client
+            found.append(client)
+    if found:
+        return found[0]
     raise DatabaseError(
         "neither mariadb-dump nor mysqldump is installed", "Install mariadb-client (or MySQL's client programs)."
     )

@@ -11,7 +11,7 @@ from tklbam_core.api import DatabaseError, DatabaseFailure, DatabaseReport, Data
 from tklbam_core.api.progress import Progress
 
 from . import exact, layout
-from .accounts import read_accounts
+from .accounts import read_accounts, second_passwords
 from .catalogue import Database, Reader, Table, database_names, transactional_engines, unsafe_charsets
 from .connection import Error, Server, Session, connect, dump_client, reason
 from .cut import RowsWriter
@@ -98,10 +98,14 @@ def _read_definitions(dump: Dump, session: Session, lock_timeout: int) -> None:
 def _dump_accounts(dump: Dump, session: Session) -> None:
     try:
         entries, failures = read_accounts(session, dump.server)
+        seconds = second_passwords(session, dump.server)
     except Error as error:
         failures = [DatabaseFailure(database="mysql", reason=f"accounts can't be read: {reason(error)}")]
     else:
         layout.write_accounts(dump.layout.directory / layout.ACCOUNTS, entries)
+        dump.warnings += [
+            f"account {name}: its second password (RETAIN CURRENT) is not in the backup" for name in seconds
+        ]
     dump.failures += failures
 
 
@@ -151,7 +155,7 @@ def _dump_rows(
     jobs = {table.label: Job(table, RowsWriter(_rows_place(dump.layout, table), key_columns(table))) for table in taken}
     steady = [job for job in jobs.values() if job.table.engine.lower() in engines]
     others = [job for job in jobs.values() if job.table.engine.lower() not in engines]
-    client = dump_client()
+    client = dump_client(dump.server)
     dump.client = str(client)
     reader = RowReader(
         dump.server, client, unsafe, programs, how.lock_timeout, progress, sum(table.size for table in taken)
@@ -188,8 +192,11 @@ def _rows_place(target: Layout, table: Table) -> Path:
 
 
 def key_columns(table: Table) -> int:
-    """How many leading columns are the primary key, 0 where the key is not the row's start."""
-    leading = [column.name for column in table.columns[: len(table.key)]]
+    """How many leading columns are the primary key, 0 where the key is not the row's start.
+
+    Columns that the server computes are not in every dump program's rows.
+    """
+    leading = [column.name for column in table.columns[: len(table.key)] if not column.generated]
     return len(leading) if leading and leading == table.key else 0
 
 

@@ -9,6 +9,8 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from tklbam_core.api import DatabaseError
@@ -33,7 +35,11 @@ OPTIONAL_SETTINGS = (
     "SET innodb_strict_mode=0",
     "SET max_statement_time=0",
     "SET sql_log_off=1",
+    # What names a character set without a collation was made where this was the default, as newer servers name both.
+    "SET default_collation_for_utf8mb4=utf8mb4_general_ci",
+    "SET character_set_collations=''",
 )
+_VALUE = rb"(?:'(?:[^'\\\n]++|\\.)*+'|[^,'\n]++)"
 _ENUM = re.compile(r"^  (`(?:[^`]|``)*`) (?:enum|set)\(", re.MULTILINE | re.IGNORECASE)
 _AUTO_INCREMENT = re.compile(r"^  (`(?:[^`]|``)*`) [^\n]* AUTO_INCREMENT", re.MULTILINE)
 
@@ -206,25 +212,47 @@ def _inserts(
 ) -> tuple[int, list[tuple[int, str]]]:
     names = f" ({', '.join(quote(name) for name in info.columns)})" if info.columns else ""
     start = f"INSERT INTO {qualified(database, table)}{names} VALUES (".encode("utf-8", "surrogateescape")
-    return insert_lines(session, start, files, tell)
+    return insert_lines(session, start, files, tell, [name in info.generated for name in info.columns])
 
 
 def insert_lines(
-    session: Session, start: bytes, files: Sequence[Path], tell: Callable[[int], None]
+    session: Session, start: bytes, files: Sequence[Path], tell: Callable[[int], None], computed: Sequence[bool] = ()
 ) -> tuple[int, list[tuple[int, str]]]:
-    """Lines of rows as inserts of about a megabyte, each its own transaction."""
+    """Lines of rows as inserts of about a megabyte, each its own transaction.
+
+    `computed` says of each column whether the server computes its values, which MySQL then takes none for.
+    """
+    replaced = _computed(computed) if any(computed) else None
     count = 0
     warnings: list[tuple[int, str]] = []
     for path in files:
         with open(path, "rb") as file:
             while lines := file.readlines(BATCH):
                 block = b"".join(lines).removesuffix(b"\n")
+                block = replaced(block) if replaced is not None else block
                 session.execute(start + block.replace(b"\n", b"),(") + b")")
                 count += session.affected
                 if session.warning_count and len(warnings) < WARNINGS:
                     warnings += _warnings(session)
                 tell(len(block))
     return count, warnings
+
+
+def _computed(computed: Sequence[bool]) -> Callable[[bytes], bytes]:
+    """What writes DEFAULT in place of the values that are computed, in lines of the format."""
+    pattern, replacement, groups = b"^", b"", 0
+    for is_computed, run in groupby(computed):
+        number = len(list(run))
+        values = b",".join([_VALUE] * number)
+        comma = b"," if replacement else b""
+        if is_computed:
+            pattern += comma + values
+            replacement += comma + b",".join([b"DEFAULT"] * number)
+        else:
+            groups += 1
+            pattern += b"(" + comma + values + b")"
+            replacement += b"\\g<%d>" % groups
+    return partial(re.compile(pattern + b"$", re.MULTILINE).sub, replacement)
 
 
 def explain(error: BaseException) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from tklbam_core.api import Limits
 
 from .catalogue import Database, Stored
 from .layout import Layout, TableEntry, TableFile
-from .names import is_hidden
+from .names import is_hidden, quote
 
 
 @dataclass(slots=True)
@@ -47,13 +47,19 @@ class DatabasePlan:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def names(self) -> list[str]:
+        """Names of all tables, sequences and views."""
+        return [table.name for table in self.tables] + [each.name for each in (*self.sequences, *self.views)]
+
+    @property
     def incoming(self) -> list[str]:
         """Names of the tables and sequences that are moved in."""
         return [table.name for table in self.tables if not table.external] + [each.name for each in self.sequences]
 
 
-def make_plan(source: Layout, limits: Limits, present: dict[str, set[str]]) -> list[DatabasePlan]:
-    """The databases to restore. `present` are the tables and views on the server, by database.
+def make_plan(source: Layout, limits: Limits, present: dict[str, set[str]], folded: bool = False) -> list[DatabasePlan]:
+    """The databases to restore. `present` are the tables and views on the server, by database; `folded`: it knows small
+    letters only.
 
     A table that `limits` leave out stays as it is where it exists, and is made empty where it doesn't.
     """
@@ -61,17 +67,18 @@ def make_plan(source: Layout, limits: Limits, present: dict[str, set[str]]) -> l
     for name in source.databases():
         if is_hidden(name) or not limits.takes_database(name):
             continue
-        here = present.get(name, set())
+        named = _small if folded else str
+        here = present.get(named(name), set())
         # A rule for every table is the same as one for the database.
         whole = limits.takes_table(name, "")
-        plan = DatabasePlan(name, _statement(source, name), whole)
+        plan = DatabasePlan(named(name), _statement(source, name).replace(quote(name), quote(named(name)), 1), whole)
         for entry in source.tables(name):
             taken = limits.takes_table(name, entry.name)
-            if not taken and entry.name in here:
+            if not taken and named(entry.name) in here:
                 continue
-            plan.tables.append(_table_plan(entry, taken, plan.notes))
-        plan.sequences = _taken(source.stored(name, "sequences"), name, limits, here)
-        plan.views = _taken(source.views(name), name, limits, here)
+            plan.tables.append(_table_plan(replace(entry, name=named(entry.name)), taken, plan.notes))
+        plan.sequences = _taken(source.stored(name, "sequences"), name, limits, here, named)
+        plan.views = _taken(source.views(name), name, limits, here, named)
         if whole:
             plan.routines = source.stored(name, "routines")
             plan.events = source.stored(name, "events")
@@ -99,8 +106,15 @@ def _table_plan(entry: TableEntry, taken: bool, notes: list[str]) -> TablePlan:
     )
 
 
-def _taken(items: Sequence[Stored], database: str, limits: Limits, here: set[str]) -> list[Stored]:
-    return [item for item in items if limits.takes_table(database, item.name) or item.name not in here]
+def _taken(
+    items: Sequence[Stored], database: str, limits: Limits, here: set[str], named: Callable[[str], str]
+) -> list[Stored]:
+    taken = [item for item in items if limits.takes_table(database, item.name) or named(item.name) not in here]
+    return [replace(item, name=named(item.name)) for item in taken]
+
+
+def _small(name: str) -> str:
+    return name.lower()
 
 
 def leaving(plan: DatabasePlan, found: Database, limits: Limits) -> tuple[list[str], list[str]]:

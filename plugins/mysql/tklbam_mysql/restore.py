@@ -12,6 +12,7 @@ from tklbam_core.api import DatabaseError, DatabaseFailure, DatabaseReport, Data
 from tklbam_core.api.progress import Progress
 
 from . import accounts as accounts_
+from . import foreign
 from .catalogue import Database, Reader, database_names
 from .connection import GONE, Error, Server, Session, code, connect, reason
 from .layout import DIRECTORY, AccountEntry, Layout
@@ -53,7 +54,9 @@ def restore_databases(
     try:
         with connect(server.settings) as session:
             present = {name: set(relations(session, name)) for name in database_names(session)}
-            plans = make_plan(source, limits, present)
+            folded = session.value("SELECT @@lower_case_table_names") == 1
+            plans = _distinct(make_plan(source, limits, present, folded), outcome)
+            foreign.adapt(session, server, plans)
             entries = _account_plan(session, source, limits)
             outcome.warnings += _compare_versions(server, source)
             unmatched = [rule.worded("mysql") for rule in limits.unmatched()]
@@ -74,6 +77,26 @@ def restore_databases(
             f"{server} failed: {reason(error)}", "See the server's error log, then roll back."
         ) from error
     return outcome.report(server)
+
+
+def _distinct(plans: list[DatabasePlan], outcome: Outcome) -> list[DatabasePlan]:
+    """Those that are distinct from all others, and so are all in them, on a server that knows small letters only."""
+    names = [plan.name for plan in plans]
+    found = []
+    for plan in plans:
+        inside = [name for name in plan.names if plan.names.count(name) > 1]
+        if names.count(plan.name) > 1 or inside:
+            outcome.failures.append(
+                DatabaseFailure(
+                    database=plan.name,
+                    table=inside[0] if inside else None,
+                    reason="several of this name, in small and capital letters, are one on this server "
+                    "(lower_case_table_names=1)",
+                )
+            )
+        else:
+            found.append(plan)
+    return found
 
 
 def _account_plan(session: Session, source: Layout, limits: Limits) -> list[AccountEntry]:
@@ -255,7 +278,24 @@ def _restore_accounts(
 ) -> None:
     if not entries:
         return
-    applied = accounts_.apply_accounts(session, server, entries, missing_is_fine=bool(limits.rules))
+    plugins = foreign.ways_to_sign_in(session)
+    known = []
+    for entry in entries:
+        try:
+            adapted, lost = foreign.account(entry, server, plugins)
+        except foreign.NotCarriedError as error:
+            outcome.failures.append(
+                DatabaseFailure(
+                    database="mysql",
+                    reason=f"account {entry.account}: {error}, which this server does not offer: the account is left "
+                    "as it is here; make it with a new password",
+                )
+            )
+            continue
+        known.append(adapted)
+        outcome.warnings += [f"account {entry.account}: this server does not know {each}" for each in lost]
+    missing_is_fine = bool(limits.rules)
+    applied = accounts_.apply_accounts(session, server, known, missing_is_fine=missing_is_fine, before=state.accounts)
     outcome.failures += applied.failures
     outcome.warnings += applied.warnings
     outcome.warnings += accounts_.weak_passwords(entries)

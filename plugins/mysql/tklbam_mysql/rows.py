@@ -65,19 +65,26 @@ class RowReader:
     def _at_one_moment(self, streamed: Sequence[Job], session: Session | None, exactly: Sequence[Job]) -> None:
         """Reads `streamed`, and begins a transaction in `session` that sees what their readers see."""
         among = shares(streamed, self._programs)
-        if len(among) == 1 and session is None:
-            self._streams.read(among, SNAPSHOT, None)
-            return
-        with hold_commits(self._server) as hold:
-            if session is not None:
+        if len(among) > 1:
+            with hold_commits(self._server) as hold:
+                if not hold.problem:
+                    if session is not None:
+                        begin_snapshot(session)
+                    self._streams.read(among, SNAPSHOT, hold)
+                    return
+        if session is None:
+            self._streams.read([streamed], SNAPSHOT, None)
+        elif not streamed:
+            begin_snapshot(session)
+        else:
+            with hold_commits(self._server, [job.table for job in exactly]) as hold:
                 begin_snapshot(session)
-                if hold.problem and streamed:
+                if hold.problem:
                     self.problems.append(
                         f"commits could not be held back ({hold.problem}): {named(exactly)} were read a moment "
                         "before the other tables"
                     )
-            if streamed:
-                self._streams.read([streamed] if hold.problem else among, SNAPSHOT, hold)
+                self._streams.read([streamed], SNAPSHOT, hold)
 
     def _others(self, jobs: Sequence[Job], lock: Callable[[str], bool]) -> None:
         for database in sorted({job.table.database for job in jobs}):

@@ -19,6 +19,8 @@ from .objects import make
 from .plan import DatabasePlan, TablePlan
 
 WORKERS = 2
+OLD = frozenset({1287, 1681, 3090, 3719, 3720, 3778})
+"""Warnings that something is out of fashion, which the table was before."""
 _SEQUENCE_DEFAULT = re.compile(r"^  (`(?:[^`]|``)*` .*?) DEFAULT .*\b(?:nextval|lastval|setval)\(`", re.IGNORECASE)
 
 
@@ -43,7 +45,7 @@ def stage(server: Server, staged: Sequence[Staged], tell: Callable[[int, str], N
     with connect(server.settings) as session:
         prepare(session)
         for each in staged:
-            _attempt(each, None, partial(_make_tables, session, each))
+            _attempt(each, None, partial(_make_tables, session, each, server.is_mariadb))
     _Loading(server, [each for each in staged if each.failed is None], tell).run()
     with connect(server.settings) as session:
         for each in staged:
@@ -77,22 +79,29 @@ def _gone(staged: Staged, table: str | None, why: str) -> DatabaseError:
     )
 
 
-def _make_tables(session: Session, staged: Staged) -> None:
+def _make_tables(session: Session, staged: Staged, has_sequences: bool) -> None:
     plan = staged.plan
     session.execute(f"DROP DATABASE IF EXISTS {quote(staged.hidden)}")
     session.execute(renamed_database(plan.statement, plan.name, staged.hidden))
     session.execute(f"USE {quote(staged.hidden)}")
     for sequence in plan.sequences:
-        make(session, staged.hidden, sequence)
+        try:
+            make(session, staged.hidden, sequence)
+        except Error as error:
+            if code(error) in GONE:
+                raise
+            raise DatabaseError(f"sequence {sequence.name}: {explain(error)}") from error
         prepare(session)
     arriving = set(plan.incoming)
     for table in plan.tables:
         if table.external:
             continue
         try:
-            session.execute(loadable(table, plan.name, arriving, staged.late))
+            session.execute(loadable(table, plan.name, arriving, staged.late, has_sequences))
             if session.warning_count:
-                said = [str(row[2]) for row in session.rows("SHOW WARNINGS") if row[0] == "Warning"]
+                said = [
+                    str(row[2]) for row in session.rows("SHOW WARNINGS") if row[0] == "Warning" and row[1] not in OLD
+                ]
                 staged.warnings += [f"table {table.name}: {each}" for each in said]
         except Error as error:
             if code(error) in GONE:
@@ -107,7 +116,9 @@ def renamed_database(statement: str, name: str, hidden: str) -> str:
     return statement.replace(quote(name), quote(hidden), 1)
 
 
-def loadable(table: TablePlan, database: str, arriving: set[str], late: list[tuple[str, str]]) -> str:
+def loadable(
+    table: TablePlan, database: str, arriving: set[str], late: list[tuple[str, str]], has_sequences: bool
+) -> str:
     """The CREATE TABLE statement without what refers to tables that are not beside it.
 
     Foreign keys out of the set, and defaults that name sequences, go into `late` as (table, ALTER clause).
@@ -123,7 +134,7 @@ def loadable(table: TablePlan, database: str, arriving: set[str], late: list[tup
             else:
                 late.append((table.name, f"ADD {key.group(1)}"))
             continue
-        sequence = _SEQUENCE_DEFAULT.match(line)
+        sequence = _SEQUENCE_DEFAULT.match(line) if has_sequences else None
         if sequence:
             late.append((table.name, f"MODIFY {line.strip().removesuffix(',')}"))
             line = f"  {sequence.group(1)}" + ("," if line.endswith(",") else "")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .catalogue import Stored
+from .catalogue import Stored, database_names
 from .connection import GONE, Error, Session, code, reason
 from .names import FOREIGN_KEY, HiddenNames, literal, qualified, quote, unquote
 from .objects import Trouble, drop, make_all, make_views
@@ -72,6 +72,9 @@ def swap_in(session: Session, state: State, saved: SavedDatabase, statement: str
     names = HiddenNames(state.token)
     new, old = names.new(saved.number), names.old(saved.number)
     session.execute(f"SET lock_wait_timeout={LOCK_WAIT}")
+    if not saved.existed and saved.name in database_names(session):
+        # Not ours, and what puts things back would drop it.
+        raise Error(1007, "a database of this name was made while this one was loaded: restore again to replace it")
     saved.links = incoming_links(session, saved.name, set(saved.going)) if saved.existed else []
     saved.step = SAVED
     state.save()

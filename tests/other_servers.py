@@ -1,0 +1,125 @@
+"""MySQL and other MariaDBs out of an unpacked Debian root (tests/make-server-root), run by its own dynamic loader.
+
+So they see this system's files: sockets, data directories and option files are where the tests put them, and nobody
+needs a chroot.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from pathlib import Path
+
+from tests.mariadb import AS_ROOT, SMALL, MariaDB
+
+TIMEOUT = 120
+MYSQL = ("--innodb-redo-log-capacity=16M", "--mysqlx=OFF", "--secure-file-priv=NULL")
+
+MARIADB_PARTS = ("system_tables", "performance_tables", "system_tables_data", "sys_schema")
+
+
+class Root:
+    """An unpacked Debian root with a server's packages in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_mariadb = (path / "usr/sbin/mariadbd").exists()
+
+    @property
+    def _share(self) -> Path:
+        return next(path for name in ("mariadb", "mysql") if (path := self.path / "usr/share" / name).exists())
+
+    def argv(self, program: str) -> list[str]:
+        """The start of a command line that runs `program` of this root."""
+        loaders = [*self.path.glob("usr/lib*/ld-linux*.so.*"), *self.path.glob("lib*/ld-linux*.so.*")]
+        assert loaders, f"{self.path} is no unpacked root"
+        libraries = ":".join(str(path) for path in sorted(self.path.glob("usr/lib/*-linux-gnu")))
+        found = next(path for where in ("usr/bin", "usr/sbin") if (path := self.path / where / program).exists())
+        return [str(loaders[0]), "--library-path", libraries, str(found)]
+
+    def put_client(self, directory: Path, program: str) -> Path:
+        """A script `directory`/`program` that runs this root's program; returns `directory`, for PATH."""
+        script = directory / program
+        directory.mkdir(exist_ok=True)
+        plugins = shlex.quote(f"{self.path}/usr/lib/mysql/plugin")
+        script.write_text(f'#!/bin/sh\nLIBMYSQL_PLUGIN_DIR={plugins} exec {shlex.join(self.argv(program))} "$@"\n')
+        script.chmod(0o755)
+        return directory
+
+    def install(self, directory: Path, *options: str) -> Path:
+        """A new data directory at `directory`/data; returns it. Takes some seconds; copies of it are servers, too."""
+        data = directory / "data"
+        if self.is_mariadb:
+            (data / "mysql").mkdir(parents=True)
+            arguments = ["--bootstrap", "--max-allowed-packet=8M"]
+            parts = [(self._share / f"mariadb_{name}.sql").read_bytes() for name in MARIADB_PARTS]
+            script = b"use mysql;\nSET @auth_root_socket=NULL;\n" + b"\n".join(parts)
+        else:
+            arguments, script = ["--initialize-insecure"], b""
+        done = subprocess.run(
+            [*self.server_argv(data), *arguments, *options], input=script, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode("utf-8", "replace")[-3000:]
+        return data
+
+    def server_argv(self, data: Path) -> list[str]:
+        return [
+            *self.argv("mariadbd" if self.is_mariadb else "mysqld"),
+            *("--no-defaults", f"--basedir={self.path}/usr", f"--datadir={data}", *SMALL[1:], *AS_ROOT),
+            *(f"--lc-messages-dir={self._share}", f"--character-sets-dir={self._share}/charsets"),
+            *(f"--plugin-dir={self.path}/usr/lib/mysql/plugin", f"--tmpdir={data.parent}"),
+            *(["--innodb-log-file-size=8M"] if self.is_mariadb else MYSQL),
+        ]
+
+
+class OtherServer(MariaDB):
+    """A server of such a root, whose data lie in `directory`/data."""
+
+    def __init__(self, root: Root, directory: Path, options: tuple[str, ...] = ()) -> None:
+        super().__init__(directory, options)
+        self.root = root
+
+    def start(self) -> None:
+        with open(self.directory / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *self.root.server_argv(self.directory / "data"),
+                    f"--socket={self.socket}",
+                    f"--port={self.port}",
+                    "--bind-address=127.0.0.1",
+                    f"--pid-file={self.directory}/pid",
+                    "--event-scheduler=OFF",
+                    *self._options,
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        end = time.monotonic() + TIMEOUT
+        while self._client(b"select 1").returncode != 0:
+            running = self._process.poll() is None and time.monotonic() < end
+            assert running, (self.directory / "log").read_text(errors="replace")[-3000:]
+            time.sleep(0.1)
+
+    def _client(self, script: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+        return self.run(
+            "mariadb" if self.root.is_mariadb else "mysql", script, "--batch", "--skip-column-names", *words
+        )
+
+    def run(self, program: str, script: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Runs one of the root's client programs on this server, `script` on its standard input."""
+        return subprocess.run(
+            [
+                *self.root.argv(program),
+                "--no-defaults",
+                f"--socket={self.socket}",
+                "--user=root",
+                "--default-character-set=utf8mb4",
+                *words,
+            ],
+            input=script,
+            capture_output=True,
+            check=False,
+            env={key: value for key, value in os.environ.items() if key != "LD_PRELOAD"},
+        )
