@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.unprivileged import as_nobody
 from tests.engine_support import SECRET, Lab, noise, tree_state
 from tests.http_target import http_target
 from tests.unit.crafting import copy_command, delta, member, store, tar
@@ -211,15 +212,10 @@ def nobodys(lab: Lab) -> Iterator[Path]:
         shutil.rmtree(base)
 
 
-def as_nobody(base: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    # Not the environment's, which may lie where another user sees nothing.
-    python = shutil.which(f"python{sys.version_info[0]}.{sys.version_info[1]}", path="/usr/bin:/usr/local/bin")
-    assert python is not None
-    argv = [python, "-P", "-c", AS_ANOTHER, str(base), SECRET]
-    done = subprocess.run(
-        argv, env=environment, user=65534, group=65534, extra_groups=[], capture_output=True, check=False, cwd="/"
-    )
+def restored_by_nobody(base: Path) -> str:
+    """What it says."""
+    argv, environment = as_nobody([sys.executable, "-P", "-c", AS_ANOTHER, str(base), SECRET], dict(os.environ))
+    done = subprocess.run(argv, env=environment, capture_output=True, check=False, cwd="/")
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 
@@ -232,18 +228,18 @@ def test_another_user_restores_without_owners_and_is_told_what_it_may_not(lab: L
     lab.put("srv/large", noise(200_000, 1))
     lab.backup()
     with nobodys(lab) as base:
-        assert as_nobody(base) == ""
+        assert restored_by_nobody(base) == ""
         expected = {path: (found[0], 65534, 65534, *found[3:]) for path, found in tree_state(lab.source).items()}
         assert tree_state(base / "restored") == expected
         shutil.rmtree(base / "restored")
         volume = next((base / "store").glob("*vol1*"))
         volume.chmod(0)
-        said = as_nobody(base)
+        said = restored_by_nobody(base)
         assert said == f"TargetError {volume} can't be read: Permission denied\n"
     os.mknod(lab.source / "srv/zero", 0o020666, os.makedev(1, 5))
     lab.backup()
     with nobodys(lab) as base:
-        said = as_nobody(base)
+        said = restored_by_nobody(base)
         assert said.startswith("ArchiveError 1 files could not be restored")
         assert "srv/zero: Operation not permitted" in said
         assert (base / "restored/srv/file").read_bytes() == b"content"

@@ -252,11 +252,14 @@ def ftpd(place: Path, made: Certificates | None = None, *, implicit: bool = Fals
             f"TLSRSACertificateFile {made.certificate}\nTLSRSACertificateKeyFile {made.key}\n"
             f"{'TLSOptions UseImplicitSSL' if implicit else ''}\n"
         ).replace("RSA", "EC")
+    # Built in, or from Debian 13 on not.
+    modules = [name for name in ("ls", "xfer", "delay") if Path(f"/usr/lib/proftpd/mod_{name}.so").exists()]
     (place / "conf").write_text(
         "ServerType standalone\nServerName tests\nModulePath /usr/lib/proftpd\nUseIPv6 off\nDefaultServer on\n"
-        f"DefaultAddress 127.0.0.1\nPort {port}\nSocketBindTight on\nUser root\nGroup root\nRootLogin on\n"
+        + "".join(f"LoadModule mod_{name}.c\n" for name in modules)
+        + f"DefaultAddress 127.0.0.1\nPort {port}\nSocketBindTight on\nUser root\nGroup root\nRootLogin on\n"
         f"PidFile {place / 'pid'}\nScoreboardFile none\n"
-        "<IfModule mod_delay.c>\nDelayEngine off\n</IfModule>\nWtmpLog off\nTransferLog none\nAuthPAM off\n"
+        "DelayEngine off\nWtmpLog off\nTransferLog none\nAuthPAM off\n"
         f"AuthOrder mod_auth_file.c\nAuthUserFile {users}\nRequireValidShell off\nDefaultRoot ~\nAllowOverwrite on\n"
         f"UseReverseDNS off\nAllowStoreRestart on\nTimeoutStalled 20\n{tls}"
     )
@@ -310,7 +313,7 @@ def imapd(place: Path, made: Certificates, quota: str = "") -> Server:
     place = _folder(place)
     (place / "store").chmod(0o777)
     ports = free_port(), free_port()
-    (place / "users").write_text(f"{USER}:{hashed('6')}:65534:65534::{place / 'store'}::\n")
+    (place / "users").write_text(f"{USER}:{{CRYPT}}{hashed('6')}:65534:65534::{place / 'store'}::\n")
     (place / "run").mkdir()
     older = _version("dovecot", "--version") < (2, 4)
     login = (
