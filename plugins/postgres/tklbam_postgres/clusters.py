@@ -66,11 +66,14 @@ def on_host(root: Path) -> list[Cluster]:
     for configuration in sorted(root.glob("etc/postgresql/*/*/postgresql.conf")):
         version, name = configuration.parts[-3:-1]
         settings = _settings(configuration)
-        sockets = settings.get("unix_socket_directories", f"/{SOCKETS}").split(",")[0].strip()
-        host = sockets.replace("/var/run/", "/run/", 1) or settings.get("listen_addresses", "localhost").split(",")[0]
+        port, place, address = _of_running(root, settings.get("data_directory")) or (
+            settings.get("port", str(DEFAULT_PORT)),
+            settings.get("unix_socket_directories", f"/{SOCKETS}").split(",")[0].strip(),
+            settings.get("listen_addresses", "localhost").split(",")[0].strip(),
+        )
+        host = place.replace("/var/run/", "/run/", 1) or address
         if host in ("*", "0.0.0.0", "::"):
             host = "localhost"
-        port = settings.get("port", str(DEFAULT_PORT))
         found.append(
             Cluster(f"{version}/{name}", f"{version}-{name}", host, int(port) if port.isdigit() else DEFAULT_PORT)
         )
@@ -80,6 +83,18 @@ def on_host(root: Path) -> list[Cluster]:
         if number.isdigit() and socket.is_socket() and (f"/{SOCKETS}", int(number)) not in known:
             found.append(Cluster(f"port {number}", f"port-{number}", f"/{SOCKETS}", int(number)))
     return found
+
+
+def _of_running(root: Path, data: str | None) -> tuple[str, str, str] | None:
+    """Port, socket's directory and address as the server itself has noted them: ALTER SYSTEM or its command line may
+    have changed what its configuration says. None: it does not run, or that may not be read."""
+    if data is None:
+        return None
+    try:
+        lines = (root / data.lstrip("/") / "postmaster.pid").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    return (lines[3].strip(), lines[4].strip(), lines[5].strip()) if len(lines) > 5 else None
 
 
 def _settings(file: Path) -> dict[str, str]:

@@ -31,7 +31,9 @@ def read_database(name: str, directory: Path) -> StoredDatabase:
     """
     contents = toc.read(directory / "toc.dat")
     for entry in contents.of_kind("BLOBS"):
-        entry.filename = b"blobs.toc"  # the tar format names a file here that it does not write
+        # The tar format names a file here that it does not write. From PostgreSQL 17 on there may be several of these.
+        own = f"blobs_{entry.dump_id}.toc"
+        entry.filename = own.encode() if (directory / own).is_file() else b"blobs.toc"
     manifest = directory / "manifest.txt"
     if manifest.exists():
         for number, member in enumerate(manifest.read_bytes().split(b"\n"), 1):
