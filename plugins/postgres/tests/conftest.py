@@ -159,7 +159,9 @@ class PgCluster:
             " WHERE relkind IN ('r', 'm') AND relispopulated AND n.nspname !~ '^pg_|^information_schema' ORDER BY 1",
             database,
         ).splitlines()
-        script = "".join(
+        # Without these their order is not always the same (from 16 on string_agg() works in parallel, too).
+        script = "SET synchronize_seqscans = off; SET max_parallel_workers_per_gather = 0;\n"
+        script += "".join(
             f"SELECT '{name.replace(chr(39), chr(39) * 2)}', md5(string_agg(t::text, E'\\n')) "
             f"FROM (SELECT * FROM {name}) t;\n"
             for name in names
