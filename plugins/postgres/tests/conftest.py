@@ -130,11 +130,10 @@ class PgCluster:
         # Children of a killed postmaster end by themselves; a new one refuses to start until they have.
         time.sleep(0.5)
 
-    def sql(self, script: str, database: str = "postgres") -> str:
-        """Runs a script; returns its rows, `|` between columns."""
-        return self.run(
-            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-", input=script
-        )
+    def sql(self, script: str, database: str = "postgres", stop: bool = True) -> str:
+        """Runs a script (`stop`: until one of its statements fails); returns its rows, `|` between columns."""
+        words = ("-X", "-q", "-A", "-t", "-v", f"ON_ERROR_STOP={int(stop)}", "-d", database, "-f", "-")
+        return self.run("psql", *words, input=script)
 
     def databases(self) -> list[str]:
         return self.sql("SELECT datname FROM pg_database ORDER BY 1").split()

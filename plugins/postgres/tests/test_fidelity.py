@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from .schemas import Schemas
+
 
 def test_everything_arrives_on_an_empty_server(
     cluster: Any, other: Any, extras: Path, rollback: Path, everything: str
@@ -66,3 +70,18 @@ def test_settings_and_triggers_neither_cut_a_restore_short_nor_leave_a_trace(
     assert other.sql("SELECT to_regclass('new')", "shop") == "new\n"
     done = "SELECT count(*), (SELECT length(t) FROM kept) FROM done"
     assert other.sql(done, "shop") == cluster.sql(done, "shop")
+
+
+@pytest.mark.parametrize("seed", [1, 160, 201])
+def test_databases_of_any_making_arrive(cluster: Any, other: Any, extras: Path, rollback: Path, seed: int) -> None:
+    """More seeds, by hand: `pytest -k any_making` with others in their place."""
+    cluster.sql(Schemas(seed).script("odd"), stop=False)
+    before = other.globals()
+    assert cluster.dump(extras).failures == ()
+    restored = other.restore(extras, rollback=rollback)
+    assert (restored.failures, restored.warnings) == ((), ())
+    assert other.snapshot("odd") == cluster.snapshot("odd")
+    assert other.globals() == cluster.globals()
+    assert other.large_objects("odd") == cluster.large_objects("odd")
+    other.roll_back(rollback)
+    assert other.globals() == before

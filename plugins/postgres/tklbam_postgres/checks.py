@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 
 from tklbam_core.api import DatabaseError
@@ -9,6 +10,9 @@ from tklbam_core.api import DatabaseError
 from . import toc
 from .connect import Server, connect
 from .layout import StoredDatabase
+
+GIVEN_UP = {"adminpack": 17, "old_snapshot": 17}
+"""Extensions of functions alone that PostgreSQL itself brought along, and from which major version on it does not."""
 
 
 def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[str]:
@@ -22,7 +26,8 @@ def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[st
     wanted = {stored.toc.text(entry.tag) for entry in stored.toc.of_kind("EXTENSION")}
     with connect(server) as connection:
         available = {row[0] for row in connection.execute("SELECT name FROM pg_available_extensions")}
-    missing = sorted(wanted - available)
+    given_up = [name for name in wanted - available if server.major >= GIVEN_UP.get(name, sys.maxsize)]
+    missing = sorted(wanted - available - set(given_up))
     if missing:
         raise DatabaseError(
             f"extension {', '.join(missing)} is not installed on the server",
@@ -30,6 +35,9 @@ def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[st
             f"postgresql-contrib), then run the restore again.",
         )
     warnings = []
+    if given_up:
+        stored.toc.entries = [entry for entry in stored.toc.entries if not _is_extension(stored.toc, entry, given_up)]
+        warnings.append(f"PostgreSQL {server.major} has no extension {', '.join(sorted(given_up))}: left out")
     if locale is not None:
         warnings.append(f"its locale is {locale}, as asked for: text may sort in another order than before")
     subscriptions = [stored.toc.text(entry.tag) for entry in stored.toc.of_kind("SUBSCRIPTION")]
@@ -38,6 +46,13 @@ def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[st
     if stored.excluded:
         warnings.append(f"not in the backup, so empty: {', '.join(sorted(stored.excluded))}")
     return warnings
+
+
+def _is_extension(contents: toc.Toc, entry: toc.Entry, names: Collection[str]) -> bool:
+    name = contents.text(entry.tag)
+    return (entry.kind == "EXTENSION" and name in names) or (
+        entry.kind == "COMMENT" and name.removeprefix("EXTENSION ") in names
+    )
 
 
 def tablespaces(server: Server) -> frozenset[str]:
