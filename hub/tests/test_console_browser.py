@@ -231,7 +231,7 @@ def test_keyboard_copy_buttons_and_theme_work(browser: Browser, hub: HubServer, 
         assert page.evaluate("document.activeElement.id") == "main"
         somebody.go("/backups/1")
         page.click(".command button >> nth=0")
-        assert page.inner_text(".command button >> nth=0") == "Copied"
+        page.wait_for_selector(".command button:text-is('Copied') >> nth=0")
         assert page.evaluate("navigator.clipboard.readText()") == "tklbam restore 1 --simulate"
         background = "getComputedStyle(document.body).backgroundColor"
         light = page.evaluate(background)

@@ -27,10 +27,11 @@ class ObjectReader(io.RawIOBase):
         self._get = get
         self._attempts = attempts
         self._position = offset
+        self._body: Any = None  # which closing looks at, even where there is no such object
         first = get(offset, None)
         self._etag: str | None = first.get("ETag")
         self._size = offset + int(first["ContentLength"])
-        self._body: Any = first["Body"]
+        self._body = first["Body"]
 
     def readable(self) -> bool:
         return True
