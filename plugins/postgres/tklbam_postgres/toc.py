@@ -198,15 +198,18 @@ def readable_by(toc: Toc, program: int, server: int) -> Toc:
 
 
 def _for_server(entry: Entry, writer: int, server: int) -> Entry:
-    """Before 16 every subscription ran as its owner. A pg_dump that knows the word for that says so, servers that
-    don't refuse it, and to later ones the opposite goes without saying."""
+    """What a subscription does by default has changed twice. A pg_dump that knows it says what is otherwise, to older
+    servers in words that they don't know; one that doesn't leaves out what was the default then."""
     if entry.kind != "SUBSCRIPTION":
         return entry
+    statement, with_, options = entry.sql.rstrip().removesuffix(b");").rpartition(b" WITH (")
     if server < 16:
-        return replace(entry, definition=entry.sql.replace(AS_OWNER, b""))
-    if writer < 16:
-        return replace(entry, definition=re.sub(rb"\);\s*\Z", AS_OWNER + b");\n", entry.sql))
-    return entry
+        options = options.replace(AS_OWNER, b"")
+    elif writer < 16:
+        options += AS_OWNER
+    if writer < 18 <= server and b"streaming = " not in options:
+        options += b", streaming = off"
+    return replace(entry, definition=b"%b%b%b);\n" % (statement, with_, options)) if with_ else entry
 
 
 def _one_by_one(entries: list[Entry]) -> Iterator[Entry]:
