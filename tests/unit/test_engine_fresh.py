@@ -184,7 +184,8 @@ def test_what_a_killed_one_left_goes_with_the_next(away: Away) -> None:
         assert in_temp(away)
         run.send_signal(signal.SIGKILL)
     assert in_temp(away)
-    with next(away.base.glob("temp/*/lock")).open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until what it had started is gone, too
+    for path in away.base.glob("temp/*/lock"):
+        with path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until what it had started is gone, too
     assert tree_state(away.restore("fresh", fresh=True)) == tree_state(away.source)
     assert os.listdir(away.base / "temp") == []

@@ -56,14 +56,14 @@ class Fetching:
         """
         remove_stale(self.temp)
         destination = self.request.destination
-        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if next(destination.iterdir(), None) is not None:
-            raise UsageError(f"{destination} is not empty", "Choose an empty directory to restore to.")
         with workspace(self.temp) as place:
             # What is to be tested is what the target says of itself.
             known = Cache(place.path / "nothing", self.target.address) if self.request.fresh else self.cache
             found = survey(self.target.files(), known)
             chain = choose(self.target, found, self.request.time)
+            destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if next(destination.iterdir(), None) is not None:
+                raise UsageError(f"{destination} is not empty", "Choose an empty directory to restore to.")
             if self.kept is None or self.request.fresh or self.target.local_path() is not None:
                 self._fetch_direct(found, chain, known, place)
             elif not self._fetch_staged(self.kept, chain, place):
@@ -130,10 +130,16 @@ class Fetching:
         if local is not None:
             done = self._read(sessions, place, local, proven=False)
         else:
-            feed = Feed(self.target, place.path / "volumes", sessions, self.request.progress)
-            done = feed.fits and self._read(sessions, place, feed.directory, proven=True, feed=feed)
+            done = self._read_in_turn(sessions, place)
         if not done:
             self._run(chain, archive, place, None)
+
+    def _read_in_turn(self, sessions: Sequence[Sequence[Wanted]], place: Workspace) -> bool:
+        """Has our own reader ask for volumes; False where it can't, or where there is no room even for so few."""
+        # Another workspace: what was proven there is out of the reader's reach.
+        with workspace(self.temp) as apart:
+            feed = Feed(self.target, apart.path / "volumes", sessions, self.request.progress)
+            return feed.fits and self._read(sessions, place, feed.directory, proven=True, feed=feed)
 
     def _volumes(
         self, chain: list[FileSet], archive: Cache, place: Workspace, stage: Stage | None
