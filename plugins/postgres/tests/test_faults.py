@@ -93,6 +93,9 @@ def test_wrong_password_is_an_error_that_does_not_show_it(cluster: Any, extras: 
 
 def test_who_is_no_superuser_is_told_what_is_missing(cluster: Any, extras: Path, tmp_path: Path) -> None:
     cluster.sql("CREATE ROLE mere LOGIN PASSWORD 'x'; CREATE DATABASE theirs; CREATE DATABASE shop OWNER mere")
+    cluster.sql("CREATE DATABASE part")
+    cluster.sql("CREATE TABLE rows (a int); ALTER TABLE rows ENABLE ROW LEVEL SECURITY", "part")
+    cluster.sql("GRANT SELECT ON rows TO mere", "part")
     cluster.sql("CREATE TABLE hidden (a int); INSERT INTO hidden VALUES (1)", "theirs")
     cluster.sql("SET ROLE mere; CREATE SCHEMA s; CREATE TABLE s.mine AS SELECT 1 AS a", "shop")
     file = tmp_path / "password"
@@ -101,7 +104,8 @@ def test_who_is_no_superuser_is_told_what_is_missing(cluster: Any, extras: Path,
     report = plugin.tklbam_database_dump(DumpRequest(extras=extras, limits=Limits(), options=words))
     assert report is not None
     assert [each.name for each in report.databases] == ["shop"]
-    assert [(each.database, "hidden" in each.reason) for each in report.failures] == [("theirs", True)]
+    failures = [(each.database, each.table, "denied" in each.reason) for each in report.failures]
+    assert failures == [("part", "rows", False), ("theirs", "public.hidden", True)]
     assert any("passwords of roles are not in the backup" in warning for warning in report.warnings)
 
 

@@ -116,6 +116,12 @@ def subscriptions(connection: psycopg.Connection[Any], database: str) -> list[tu
         return []
 
 
+def logical_slots(connection: psycopg.Connection[Any], database: str) -> list[str]:
+    """The replication slots of a database: what follows its changes from elsewhere."""
+    rows = connection.execute("SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1", (database,))
+    return [row[0] for row in rows]
+
+
 def users_objects(connection: psycopg.Connection[Any]) -> list[str]:
     """Objects in the connection's database that did not come with the server, a few of each kind: "table x"."""
     kinds = {

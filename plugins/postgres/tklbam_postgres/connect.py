@@ -168,7 +168,9 @@ def open_connection(server: Server, database: str | None = None, **settings: str
     raise DatabaseError(
         f"PostgreSQL cluster {server.cluster.name} at {server.cluster.address} can't be read"
         f"{'' if database is None else f' (database {database})'}: {one_line(refused)}",
-        "Start it (systemctl start postgresql), or correct database-option pgsql:host, port, user, password-file.",
+        "Start it (systemctl start postgresql), or correct database-option pgsql:host, port, user, password-file."
+        if database is None
+        else "See the server's log.",
     ) from refused
 
 

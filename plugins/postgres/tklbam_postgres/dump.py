@@ -51,7 +51,8 @@ PASSING = re.compile(
 """What happens when somebody queues for a table exclusively, or drops what pg_dump has just found. A moment later all
 is well again."""
 FAILED_TABLE = re.compile(
-    r'(?:contents of table|lock on relation) "([^"]+)"|LOCK TABLE (?:ONLY )?([^,]+?)(?:,.*)? IN ACCESS SHARE'
+    r'(?:contents of|policy for|lock on) (?:table|relation) "([^"]+)"'
+    r"|LOCK TABLE (?:ONLY )?([^,]+?)(?:,.*)? IN ACCESS SHARE"
 )
 
 

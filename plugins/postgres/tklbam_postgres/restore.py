@@ -209,7 +209,7 @@ class _Restore:
             load_event_triggers(server, stored, entry.new)
             warnings += databases.set_properties(server, stored.toc, entry.new, settings)
             warnings += checks.collation_warnings(server, stored, entry.new)
-            self._pause(server, entry)
+            warnings += self._pause(server, entry)
         # Outside: the session that kept the old tables as they are has to end before the database can be renamed.
         with claim.aside(name), self._dropped_on_failure(server, entry, step):
             databases.swap(server, name, entry.new, entry.old if before is not None else None)
@@ -217,15 +217,25 @@ class _Restore:
             databases.drop(server, entry.old)
         return rows, warnings
 
-    def _pause(self, server: Server, entry: DatabaseStep) -> None:
-        """Stops the old database's subscriptions: they would go on feeding it under its other name."""
+    def _pause(self, server: Server, entry: DatabaseStep) -> list[str]:
+        """Stops the old database's subscriptions: they would go on feeding it under its other name.
+
+        Returns warnings about those who follow it.
+        """
         if entry.before_oid is None:
-            return
+            return []
         with connect(server) as connection:
             entry.paused = [each for each, enabled in catalogue.subscriptions(connection, entry.name) if enabled]
+            slots = catalogue.logical_slots(connection, entry.name)
         if entry.paused:
             self.journal.save()
             databases.pause_subscriptions(server, entry.name, entry.paused)
+        if not slots:
+            return []
+        return [
+            f"replication slots stay with the database that was replaced ({', '.join(slots)}): make them and the "
+            "subscriptions anew, and drop these, for the server keeps its log for them"
+        ]
 
     @contextlib.contextmanager
     def _dropped_on_failure(self, server: Server, entry: DatabaseStep, step: ClusterStep) -> Iterator[None]:
