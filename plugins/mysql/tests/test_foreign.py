@@ -13,7 +13,7 @@ from tklbam_core.api import ProgressEvent, RestoreRequest
 from tklbam_mysql.connection import Server
 from tklbam_mysql.foreign import NotCarriedError, account
 from tklbam_mysql.layout import AccountEntry, TableFile
-from tklbam_mysql.load import insert_lines
+from tklbam_mysql.load import computed_values, insert_lines
 from tklbam_mysql.plugin import MysqlPlugin
 from tklbam_mysql.settings import Settings
 
@@ -164,10 +164,9 @@ def test_values_that_the_server_computes_are_left_to_it(target: MariaDB, tmp_pat
         "CREATE DATABASE d;"
         "CREATE TABLE d.t (g int AS (a * 10) STORED, a int, t text, v blob, w text AS (hex(t)) VIRTUAL)"
     )
-    computed = [name in info.generated for name in info.columns]
     with target.session() as session:  # type: ignore[attr-defined]
         session.execute("SET sql_mode='STRICT_ALL_TABLES'")
-        insert_lines(session, b"INSERT INTO d.t VALUES (", [rows], lambda _: None, computed)
+        insert_lines(session, b"INSERT INTO d.t VALUES (", [rows], lambda _: None, computed_values(info))
     assert target.sql("SELECT g, a, hex(t), hex(v), w FROM d.t") == (
         "10\t1\t6127292C285C\tNULL\t6127292C285C\n20\t2\t\t00FF\t\n"
     )

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.other_servers import OtherServer, Root
-from tklbam_core.api import DatabaseReport
+from tklbam_core.api import DatabaseError, DatabaseReport, ProgressEvent, RestoreRequest
 from tklbam_mysql.catalogue import database_names
+from tklbam_mysql.cli import fs2mysql
 from tklbam_mysql.connection import Error, Server, Session, connect, reach
 from tklbam_mysql.names import literal, qualified, quote
+from tklbam_mysql.plugin import MysqlPlugin
 from tklbam_mysql.settings import Settings
 
 if not os.environ.get("TKLBAM_MYSQL_ROOT"):
@@ -30,6 +33,8 @@ if not os.environ.get("TKLBAM_MYSQL_ROOT"):
         allow_module_level=True,
     )
 HERE = Path(__file__).parent
+DATABASES = ("shop", "other", "we.ird/na`me%")
+OLD = "CREATE DATABASE plain; CREATE TABLE plain.old (a int PRIMARY KEY); INSERT INTO plain.old VALUES (5);"
 HAS_OWN_CHECKSUMS = ("multi",)
 """Tables whose CHECKSUM TABLE is another each time, since MySQL sums the hidden column of an index up, too."""
 
@@ -124,6 +129,13 @@ def failed(report: DatabaseReport, database: str) -> list[str]:
     return [f"{each.table or ''}: {each.reason}" for each in report.failures if each.database == database]
 
 
+def make_comparable(*servers: MySQL) -> None:
+    """mysqldump itself stops at a view whose definer was missing when it was made, and at names with newlines."""
+    for server in servers:
+        server.sql("CREATE USER 'gone'@'%'; GRANT ALL ON *.* TO 'gone'@'%'; DROP TABLE shop.`new\nline`")
+        assert server.sql("SELECT * FROM shop.on_orphan; DROP VIEW shop.on_orphan") == "1\n2\n"
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -148,12 +160,9 @@ def test_everything_comes_back_identical(
     (tmp_path / "rollback").mkdir()
     restored = tools.restore(target, tmp_path, rollback=tmp_path / "rollback")
     assert (restored.failures, [each.warnings for each in restored.databases]) == ((), [()] * 3)
-    for database in ("shop", "other", "we.ird/na`me%"):
+    for database in DATABASES:
         assert target.checksums(database) == source.checksums(database)
-    for server in (source, target):
-        # mysqldump itself stops at a view whose definer was missing when it was made, and at names with newlines.
-        server.sql("CREATE USER 'gone'@'%'; GRANT ALL ON *.* TO 'gone'@'%'; DROP TABLE shop.`new\nline`")
-        assert server.sql("SELECT * FROM shop.on_orphan; DROP VIEW shop.on_orphan") == "1\n2\n"
+    make_comparable(source, target)
     source.sql("CREATE ROLE r")
     assert target.state() == source.state()
     target.sql("DROP USER 'gone'@'%'")
@@ -161,7 +170,73 @@ def test_everything_comes_back_identical(
     assert target.state() == before
 
 
-OLD = "CREATE DATABASE plain; CREATE TABLE plain.old (a int PRIMARY KEY); INSERT INTO plain.old VALUES (5);"
+def test_script_restores_what_the_directory_holds(new_mysql: Any, own_client: None, tools: Any, tmp_path: Path) -> None:
+    source, target = (new_mysql("--partial-revokes=ON") for _ in range(2))
+    source.sql(f"SET sql_mode='';\n{(HERE / 'fidelity_mysql.sql').read_text()}")
+    tools.dump(source, tmp_path)
+    script = tmp_path / "script.sql"
+    CliRunner().invoke(fs2mysql, ["--tofile", str(script), str(tmp_path / "myfs")], catch_exceptions=False)
+    target.sql(script.read_text(errors="surrogateescape"), "--binary-mode")
+    for database in DATABASES:
+        assert target.checksums(database) == source.checksums(database)
+    make_comparable(source, target)
+    assert target.state() == source.state()
+
+
+def test_tables_get_no_keys_and_files_that_they_had_not(
+    new_mysql: Any, own_client: None, tools: Any, tmp_path: Path
+) -> None:
+    made = "--sql-generate-invisible-primary-key=ON"
+    source = new_mysql(made, "--show-gipk-in-create-table-and-information-schema=OFF")
+    source.sql(
+        "CREATE DATABASE d; USE d; CREATE TABLE own (a int); INSERT INTO own VALUES (1),(2);"
+        "SET sql_generate_invisible_primary_key=0; CREATE TABLE none (a int); INSERT INTO none VALUES (5);"
+        "CREATE TABLESPACE ts ADD DATAFILE 'ts.ibd'; CREATE TABLE placed (a int) TABLESPACE ts"
+    )
+    assert tools.dump(source, tmp_path).failures == ()
+    for options in ((made,), ("--sql-require-primary-key=ON",)):
+        target = new_mysql(*options)
+        report = tools.restore(target, tmp_path)
+        assert report.failures == ()
+        assert report.databases[0].warnings == ("table placed: this server does not know the tablespace ts",)
+        # mysqldump does not see values of a key that the server hides.
+        assert target.sql("SELECT COUNT(my_row_id), SUM(a) FROM d.own") == "2\t3\n"
+        assert "PRIMARY" not in target.sql("SHOW CREATE TABLE d.none")
+        target.stop()
+
+
+def test_server_killed_in_mid_restore(new_mysql: Any, own_client: None, tools: Any, tmp_path: Path) -> None:
+    source, target = new_mysql(), new_mysql()
+    source.sql(
+        "CREATE DATABASE plain; CREATE TABLE plain.big (id int PRIMARY KEY, t text);"
+        "SET cte_max_recursion_depth=100000;"
+        "INSERT INTO plain.big SELECT i, REPEAT('x', 1000) FROM"
+        "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i<30000) SELECT * FROM s) AS numbers"
+    )
+    tools.dump(source, tmp_path)
+    target.sql(OLD)
+    before = target.state()
+    (tmp_path / "rollback").mkdir()
+
+    def kill(event: ProgressEvent) -> None:
+        if event.done > 8 << 20:
+            target.stop(signal.SIGKILL)
+
+    request = RestoreRequest(
+        extras=tmp_path,
+        limits=tools.limits(),
+        rollback=tmp_path / "rollback",
+        options=target.options,
+        progress=kill,
+    )
+    with pytest.raises(DatabaseError, match=r"went away while plain\.big|loading stopped"):
+        MysqlPlugin().tklbam_database_restore(request)
+    target.start()
+    assert target.sql("SELECT * FROM plain.old") == "5\n"
+    tools.roll_back(target, tmp_path / "rollback")
+    assert target.state() == before
+
+
 SAYS = """
 SELECT id, name, mail, data, f+0e0, d, de, created, low, up, HEX(b), HEX(bl), ST_AsText(p), e, s, hidden, z
  FROM plain.users ORDER BY id;

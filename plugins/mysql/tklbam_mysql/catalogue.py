@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,12 @@ EXTERNAL_ENGINES = frozenset(
 """Engines that keep rows elsewhere or nowhere: their tables travel as definitions."""
 ALWAYS_SAFE = frozenset({"utf8", "utf8mb3", "utf8mb4", "latin1", "ascii", "utf16", "utf16le", "utf32", "binary"})
 """Character sets whose valid text survives conversion to utf8mb4 and back (ucs2 may hold lone surrogates)."""
+
+
+MYSQL_SETTINGS = (
+    "SET show_gipk_in_create_table_and_information_schema=1",  # primary keys that the server made by itself
+    "SET information_schema_stats_expiry=0",  # sizes of now, not of the day before
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,9 @@ class Reader:
         self._mariadb = is_mariadb
         self.failures: list[DatabaseFailure] = []
         self.warnings: list[str] = []
+        for statement in MYSQL_SETTINGS if not is_mariadb else ():
+            with contextlib.suppress(Error):  # not every version has the variable
+                session.execute(statement)
 
     def read(self, name: str) -> Database | None:
         """One database, everything in it by name. None (and a failure) when nothing of it can be read."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from .catalogue import Stored
 from .connection import GONE, Error, Server, Session, code
@@ -28,6 +29,7 @@ _MODES_GONE = frozenset({"NO_AUTO_CREATE_USER", "NO_KEY_OPTIONS", "NO_TABLE_OPTI
 _NEVER_MARIADB = frozenset({"TIME_TRUNCATE_FRACTIONAL"})
 """What MariaDB does anyway."""
 
+_TABLESPACE = re.compile(r" /\*!50100 TABLESPACE `((?:[^`]|``)+)` \*/| TABLESPACE = `((?:[^`]|``)+)`(?= ENGINE)")
 _LITERAL = r"'(?:[^'\\]|\\.|'')*'"
 _BY_PASSWORD = re.compile(rf" IDENTIFIED BY PASSWORD ({_LITERAL})")
 _VIA = re.compile(rf" IDENTIFIED VIA (\w+(?: USING {_LITERAL})?)((?: OR \w+(?: USING {_LITERAL})?)*)")
@@ -61,6 +63,7 @@ class _Words:
         self._server = server
         self._collations: dict[str, str] = {}
         self._taken: dict[str, str] = {}
+        self._tablespaces: frozenset[str] | None = None
 
     def adapt(self, plan: DatabasePlan) -> None:
         self._taken = {}
@@ -82,11 +85,12 @@ class _Words:
         ]
 
     def _table(self, statement: str) -> tuple[str, list[str]]:
-        if not self._server.is_mariadb:
-            return re.sub(r"^(  (?:\w+ )*KEY .*) IGNORED(,?)$", r"\1 INVISIBLE\2", statement, flags=re.MULTILINE), []
-        # MariaDB passes over what MySQL has had since version 8, silently.
         lost: set[str] = set()
+        if not self._server.is_mariadb:
+            put = re.sub(r"^(  (?:\w+ )*KEY .*) IGNORED(,?)$", r"\1 INVISIBLE\2", statement, flags=re.MULTILINE)
+            return _TABLESPACE.sub(partial(self._tablespace, lost), put), sorted(lost)
 
+        # MariaDB passes over what MySQL has had since version 8, silently.
         def said(match: re.Match[str]) -> str:
             what = match.group(1)
             of_column = statement.startswith("  `", statement.rfind("\n", 0, match.start()) + 1)
@@ -97,6 +101,18 @@ class _Words:
             return match.group()
 
         return _SINCE_8.sub(said, statement), sorted(lost)
+
+    def _tablespace(self, lost: set[str], match: re.Match[str]) -> str:
+        name = (match.group(1) or match.group(2)).replace("``", "`")
+        if name in ("innodb_system", "innodb_file_per_table"):
+            return match.group()
+        if self._tablespaces is None:
+            rows = self._session.texts("SELECT TABLESPACE_NAME FROM information_schema.FILES")
+            self._tablespaces = frozenset(str(each) for (each,) in rows)
+        if name in self._tablespaces:
+            return match.group()
+        lost.add(f"the tablespace {name}")
+        return ""
 
     def _stored(self, stored: Stored) -> None:
         stored.statement = self._collated(stored.statement)

@@ -38,6 +38,9 @@ OPTIONAL_SETTINGS = (
     # What names a character set without a collation was made where this was the default, as newer servers name both.
     "SET default_collation_for_utf8mb4=utf8mb4_general_ci",
     "SET character_set_collations=''",
+    # A table without a key stays one.
+    "SET sql_generate_invisible_primary_key=0",
+    "SET sql_require_primary_key=0",
 )
 _VALUE = rb"(?:'(?:[^'\\\n]++|\\.)*+'|[^,'\n]++)"
 _ENUM = re.compile(r"^  (`(?:[^`]|``)*`) (?:enum|set)\(", re.MULTILINE | re.IGNORECASE)
@@ -212,25 +215,24 @@ def _inserts(
 ) -> tuple[int, list[tuple[int, str]]]:
     names = f" ({', '.join(quote(name) for name in info.columns)})" if info.columns else ""
     start = f"INSERT INTO {qualified(database, table)}{names} VALUES (".encode("utf-8", "surrogateescape")
-    return insert_lines(session, start, files, tell, [name in info.generated for name in info.columns])
+    return insert_lines(session, start, files, tell, computed_values(info))
 
 
 def insert_lines(
-    session: Session, start: bytes, files: Sequence[Path], tell: Callable[[int], None], computed: Sequence[bool] = ()
+    session: Session,
+    start: bytes,
+    files: Sequence[Path],
+    tell: Callable[[int], None],
+    put: Callable[[bytes], bytes] = bytes,
 ) -> tuple[int, list[tuple[int, str]]]:
-    """Lines of rows as inserts of about a megabyte, each its own transaction.
-
-    `computed` says of each column whether the server computes its values, which MySQL then takes none for.
-    """
-    replaced = _computed(computed) if any(computed) else None
+    """Lines of rows as inserts of about a megabyte, each its own transaction; `put` puts several in other words."""
     count = 0
     warnings: list[tuple[int, str]] = []
     for path in files:
         with open(path, "rb") as file:
             while lines := file.readlines(BATCH):
                 block = b"".join(lines).removesuffix(b"\n")
-                block = replaced(block) if replaced is not None else block
-                session.execute(start + block.replace(b"\n", b"),(") + b")")
+                session.execute(start + put(block).replace(b"\n", b"),(") + b")")
                 count += session.affected
                 if session.warning_count and len(warnings) < WARNINGS:
                     warnings += _warnings(session)
@@ -238,10 +240,12 @@ def insert_lines(
     return count, warnings
 
 
-def _computed(computed: Sequence[bool]) -> Callable[[bytes], bytes]:
-    """What writes DEFAULT in place of the values that are computed, in lines of the format."""
+def computed_values(info: TableFile) -> Callable[[bytes], bytes]:
+    """What writes DEFAULT for the values that the server computes, in lines of the format: MySQL takes nothing else."""
+    if not set(info.generated) & set(info.columns):
+        return bytes
     pattern, replacement, groups = b"^", b"", 0
-    for is_computed, run in groupby(computed):
+    for is_computed, run in groupby(name in info.generated for name in info.columns):
         number = len(list(run))
         values = b",".join([_VALUE] * number)
         comma = b"," if replacement else b""

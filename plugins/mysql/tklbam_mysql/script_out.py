@@ -11,6 +11,7 @@ from .accounts import wanted
 from .catalogue import Stored
 from .connection import Session
 from .layout import Layout
+from .load import computed_values
 from .names import literal, quote
 from .objects import without_definer
 from .plan import DatabasePlan, TablePlan, make_plan
@@ -64,12 +65,13 @@ def write_script(
         _stored(put, plan.name, plan.events)
     if limits.takes_database("mysql") and (session is not None or source.has_statements):
         entries = source.accounts(session) if session is not None else source.account_file()
-        for entry in wanted(entries, ""):
-            for statement in entry.statements:
-                oracle = " ON PACKAGE " in statement
-                put.text("SET sql_mode=ORACLE;\n" if oracle else "")
-                put.text(if_missing(statement) + ";\n")
-                put.text("SET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n" if oracle else "")
+        statements = [statement for entry in wanted(entries, "") for statement in entry.statements]
+        # What is granted may be any other account.
+        for statement in sorted(statements, key=lambda statement: not statement.startswith("CREATE ")):
+            oracle = " ON PACKAGE " in statement
+            put.text("SET sql_mode=ORACLE;\n" if oracle else "")
+            put.text(if_missing(statement) + ";\n")
+            put.text("SET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n" if oracle else "")
     put.text(TAIL)
     return plans
 
@@ -138,10 +140,11 @@ def _rows(put: _Put, table: TablePlan, extended: bool) -> None:
     names = f" ({', '.join(_column(name) for name in table.info.columns)})" if table.info.columns else ""
     start = f"INSERT INTO {quote(table.name)}{names} VALUES (".encode("utf-8", "surrogateescape")
     between = b"),\n(" if extended else b");\n" + start
+    replaced_values = computed_values(table.info)
     for path in table.entry.row_files():
         with open(path, "rb") as file:
             while lines := file.readlines(BATCH):
-                block = b"".join(lines).removesuffix(b"\n")
+                block = replaced_values(b"".join(lines).removesuffix(b"\n"))
                 put.raw(start + block.replace(b"\n", between) + b");\n")
 
 
