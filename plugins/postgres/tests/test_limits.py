@@ -110,6 +110,22 @@ def test_a_table_left_out_of_a_restore_that_does_not_exist_is_made_empty(
     assert "blog" not in other.databases()
 
 
+def test_tables_whose_names_read_alike_are_told_apart(cluster: Any, other: Any, extras: Path) -> None:
+    cluster.sql(
+        """
+        CREATE DATABASE shop;
+        \\connect shop
+        CREATE SCHEMA a;
+        CREATE SCHEMA "a.b";
+        CREATE TABLE "a.b".c AS SELECT 1 AS x;
+        CREATE TABLE a."b.c" AS SELECT 2 AS x;
+        """
+    )
+    cluster.dump(extras)
+    assert other.restore(extras, "-pgsql:shop/c").failures == ()
+    assert other.sql('SELECT (SELECT count(*) FROM "a.b".c), (SELECT count(*) FROM a."b.c")', "shop") == "0|1\n"
+
+
 def test_a_table_that_cannot_stay_as_it_is_stops_the_database(cluster: Any, other: Any, extras: Path) -> None:
     cluster.sql(SHOP)
     cluster.dump(extras)

@@ -26,6 +26,16 @@ SELECT format('GRANT SELECT ON LARGE OBJECT %s TO clerk', n) FROM generate_serie
 COMMIT;
 """
 
+# Nobody of ours gets in but by event_triggers=off.
+CLOSED = """
+CREATE DATABASE closed LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' TEMPLATE template0;
+\\connect closed
+CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    BEGIN IF current_setting('application_name') = 'tklbam' THEN RAISE EXCEPTION 'no'; END IF; END $$;
+CREATE EVENT TRIGGER no ON login EXECUTE FUNCTION no();
+ALTER EVENT TRIGGER no ENABLE ALWAYS;
+"""
+
 
 def printed(server: Any, by: Any, name: str) -> str:
     return PRINTED.sub("", server.snapshot(name, by))
@@ -53,20 +63,24 @@ def test_everything_arrives_between_newer_servers_and_is_put_back(
     cluster: Any, newest: Any, extras: Path, rollback: Path, everything: str
 ) -> None:
     newest.sql(everything + MANY)
-    newest.sql(GRANTED)
+    newest.sql(GRANTED + CLOSED)
     before = newest.snapshot("shop"), newest.globals(), newest.large_objects("shop")
+    closed = newest.snapshot("closed")
     assert newest.dump(extras).failures == ()
     newest.sql("DELETE FROM app.animals; SELECT lo_unlink(4242)", "shop")
     newest.sql("REVOKE readers FROM boss CASCADE; GRANT readers TO clerk WITH SET FALSE")
     changed = newest.snapshot("shop"), newest.globals(), newest.large_objects("shop")
     assert newest.restore(extras, rollback=rollback).failures == ()
     assert (newest.snapshot("shop"), newest.globals(), newest.large_objects("shop")) == before
+    assert newest.snapshot("closed") == closed
     newest.roll_back(rollback)
     assert (newest.snapshot("shop"), newest.globals(), newest.large_objects("shop")) == changed
 
     cluster.sql("CREATE DATABASE shop; \\connect shop\nCREATE TABLE mine AS SELECT 1 AS a")
     mine = cluster.snapshot("shop")
-    with pytest.raises(DatabaseError, match=r"\(postgres, shop\) were dumped from PostgreSQL \d\d, and .* is older"):
+    with pytest.raises(
+        DatabaseError, match=r"\(closed, postgres, shop\) were dumped from PostgreSQL \d\d, and .* is older"
+    ):
         cluster.restore(extras)
     assert (cluster.snapshot("shop"), cluster.databases()) == (mine, ["postgres", "shop", "template0", "template1"])
 

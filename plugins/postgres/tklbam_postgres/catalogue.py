@@ -69,17 +69,17 @@ def tables(connection: psycopg.Connection[Any]) -> list[Table]:
     return [Table(*row) for row in rows]
 
 
-def ancestors(tables: list[Table]) -> dict[str, list[str]]:
-    """What each partition is a partition of, nearest first; all as `schema.table`."""
+def ancestors(tables: list[Table]) -> dict[tuple[str, str], list[str]]:
+    """What each partition (schema, name) is a partition of, nearest first, as `schema.table`."""
     by_oid = {table.oid: table for table in tables}
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for table in tables:
         above, parent = [], table.parent
         while parent is not None and parent in by_oid:
             above.append(by_oid[parent].qualified)
             parent = by_oid[parent].parent
         if above:
-            found[table.qualified] = above
+            found[table.schema, table.name] = above
     return found
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TABLESPACE = re.compile(rf"\s+TABLESPACE = ({IDENTIFIER})", re.DOTALL)
 LOCALE = re.compile(
-    r"\s+(?:LOCALE|LC_COLLATE|LC_CTYPE|LOCALE_PROVIDER|ICU_LOCALE|ICU_RULES|BUILTIN_LOCALE) = (?:'[^']*'|\w+)"
+    r"\s+(?:LOCALE|LC_COLLATE|LC_CTYPE|LOCALE_PROVIDER|ICU_LOCALE|ICU_RULES|BUILTIN_LOCALE) = (?:E?'(?:[^']|'')*'|\w+)"
 )
 TRIES, PAUSE = 20, 0.005
 """How often, and how many seconds apart, sessions are looked for before a rename."""

@@ -88,10 +88,12 @@ def write_json(file: Path, value: Any) -> None:
         out.write(json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
 
 
-def write_tables(file: Path, entries: list[tuple[str, str, str, Rows]], ancestors: dict[str, list[str]]) -> None:
+def write_tables(
+    file: Path, entries: list[tuple[str, str, str, Rows]], ancestors: dict[tuple[str, str], list[str]]
+) -> None:
     """`tables.jsonl`: (schema, table, file name in toc.dat, rows) in the order of toc.dat.
 
-    `ancestors` says what partitions are partitions of.
+    `ancestors` says what partitions (schema, table) are partitions of.
     """
     with atomic_write(file) as out:
         for schema, table, data, rows in entries:
@@ -103,8 +105,8 @@ def write_tables(file: Path, entries: list[tuple[str, str, str, Rows]], ancestor
                 "size": rows.size,
                 "pieces": rows.pieces,
             }
-            if f"{schema}.{table}" in ancestors:
-                line["partition_of"] = ancestors[f"{schema}.{table}"]
+            if (schema, table) in ancestors:
+                line["partition_of"] = ancestors[schema, table]
             out.write(json.dumps(line).encode() + b"\n")
 
 

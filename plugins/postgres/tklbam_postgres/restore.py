@@ -199,7 +199,7 @@ class _Restore:
                 stored,
                 entry.new,
                 self.options.jobs,
-                lambda table: table.qualified not in excluded,
+                lambda table: table.data not in excluded,
                 lambda: _copy_kept(kept, entry.new),
                 self.request.progress,
             )

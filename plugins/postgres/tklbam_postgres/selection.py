@@ -47,8 +47,8 @@ def _own_rule(limits: Limits, database: str, schema: str, name: str) -> bool | N
 
 
 def stored_without_rows(limits: Limits, stored: StoredDatabase) -> frozenset[str]:
-    """The tables of a dumped database (`schema.table`) whose rows a restore leaves out."""
-    return frozenset(table.qualified for table in stored.tables if not _takes_stored(limits, stored.name, table))
+    """The tables of a dumped database (the names of their files in toc.dat) whose rows a restore leaves out."""
+    return frozenset(table.data for table in stored.tables if not _takes_stored(limits, stored.name, table))
 
 
 def _takes_stored(limits: Limits, database: str, table: StoredTable) -> bool:
