@@ -332,6 +332,9 @@ def test_mariadbs_program_reads_mysql(
     without(monkeypatch, "mysqldump")
     source, target = new_mysql(), new_mysql()
     source.sql((HERE / "common.sql").read_text())
+    source.sql(
+        "CREATE TABLE plain.vectors (v vector(3)); INSERT INTO plain.vectors VALUES (TO_VECTOR('[1,2.5,-3e-30]'))"
+    )
     assert tools.dump(source, tmp_path).failures == ()
     assert client_of(tmp_path).startswith("mariadb-dump ")
     assert tools.restore(target, tmp_path).failures == ()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from .catalogue import HEX_TYPES, Table
-from .connection import Session
+from .connection import Client, Session
 from .names import qualified, quote
 
 _NUMBERS = frozenset(["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "year"])
@@ -19,17 +19,25 @@ _ESCAPES = {
     b"\0": b"\\0", b"\n": b"\\n", b"\r": b"\\r", b"\\": b"\\\\", b"'": b"\\'", b'"': b'\\"', b"\x1a": b"\\Z",
 }  # fmt: skip
 BLOCK = 256 * 1024
+VECTORS_MARIADB, VECTORS_MYSQL = (11, 7), (9, 0)
+"""Versions of dump programs since which they know vectors."""
 
 
-def needs_exact(table: Table, unsafe: frozenset[str]) -> bool:
-    """Whether the dump programs would lose something of this table."""
+def needs_exact(table: Table, unsafe: frozenset[str], client: Client) -> bool:
+    """Whether the dump program would lose something of this table."""
     if table.external:
         return False
     names = [table.name, *(column.name for column in table.columns)]
     if table.transaction_precise:
         return True  # mariadb-dump refuses it along with others whose history is wanted
+    # Programs that don't know vectors print them as text.
+    types = (
+        {"float"}
+        if client.version >= (VECTORS_MARIADB if client.is_mariadb else VECTORS_MYSQL)
+        else {"float", "vector"}
+    )
     return any("\n" in name or "\r" in name for name in names) or any(
-        column.type == "float" or column.charset in unsafe for column in table.columns
+        column.type in types or column.charset in unsafe for column in table.columns
     )
 
 

@@ -17,7 +17,8 @@ from tklbam_core.api import DatabaseError
 
 from .connection import Error, Session, code, reason
 from .layout import TableFile
-from .names import qualified, quote
+from .names import literal, qualified, quote
+from .versions import VALUE, assignment, end_column, end_of_time, with_end
 
 BATCH = 1 << 20
 TRANSACTION = 8 << 20
@@ -42,7 +43,6 @@ OPTIONAL_SETTINGS = (
     "SET sql_generate_invisible_primary_key=0",
     "SET sql_require_primary_key=0",
 )
-_VALUE = rb"(?:'(?:[^'\\\n]++|\\.)*+'|[^,'\n]++)"
 _ENUM = re.compile(r"^  (`(?:[^`]|``)*`) (?:enum|set)\(", re.MULTILINE | re.IGNORECASE)
 _AUTO_INCREMENT = re.compile(r"^  (`(?:[^`]|``)*`) [^\n]* AUTO_INCREMENT", re.MULTILINE)
 
@@ -76,9 +76,9 @@ def load_rows(
         session.execute("SET system_versioning_insert_history=1")
     try:
         if info.literal:
-            count, warnings = _inserts(session, database, table, info, files, tell)
+            count, warnings = _inserts(session, database, table, statement, info, files, tell)
         else:
-            count, warnings = _bulk(session, database, table, _own_values(statement, info), info, files, tell)
+            count, warnings = _bulk(session, database, table, statement, info, files, tell)
     finally:
         if info.versioned:
             with contextlib.suppress(Error):
@@ -107,7 +107,7 @@ def _notable(warnings: list[tuple[int, str]], enums: set[str]) -> list[str]:
 
 def _own_values(statement: str, info: TableFile) -> set[str]:
     """Columns that must be assigned by SET, because others are: MariaDB forgets NO_AUTO_VALUE_ON_ZERO otherwise."""
-    if not info.hex and not info.json:
+    if not info.hex and not info.json and not info.versioned:
         return set()
     return {name[1:-1].replace("``", "`") for name in _AUTO_INCREMENT.findall(statement)}
 
@@ -116,12 +116,13 @@ def _bulk(
     session: Session,
     database: str,
     table: str,
-    own_values: set[str],
+    statement: str,
     info: TableFile,
     files: Sequence[Path],
     tell: Callable[[int], None],
 ) -> tuple[int, list[tuple[int, str]]]:
     targets, assignments = [], []
+    own_values, end = _own_values(statement, info), end_column(statement, info)
     for number, name in enumerate(info.columns):
         if name in info.generated:
             targets.append("@unused")
@@ -131,6 +132,9 @@ def _bulk(
         elif name in info.json:
             targets.append(f"@v{number}")
             assignments.append(f"{quote(name)}=CONVERT(@v{number} USING utf8mb4)")
+        elif name == end:
+            targets.append(f"@v{number}")
+            assignments.append(assignment(name, f"@v{number}", end_of_time(session)))
         elif name in own_values:
             targets.append(f"@v{number}")
             assignments.append(f"{quote(name)}=@v{number}")
@@ -151,7 +155,7 @@ def _bulk(
             if code(error) not in NO_LOCAL:
                 raise
             rest = [file for each in parts[number:] for file in each]
-            more, said = _inserts(session, database, table, info, rest, tell)
+            more, said = _inserts(session, database, table, statement, info, rest, tell)
             return count + more, warnings + said
         count += session.affected
         if len(warnings) < WARNINGS:
@@ -211,11 +215,19 @@ def _warnings(session: Session) -> list[tuple[int, str]]:
 
 
 def _inserts(
-    session: Session, database: str, table: str, info: TableFile, files: Sequence[Path], tell: Callable[[int], None]
+    session: Session,
+    database: str,
+    table: str,
+    statement: str,
+    info: TableFile,
+    files: Sequence[Path],
+    tell: Callable[[int], None],
 ) -> tuple[int, list[tuple[int, str]]]:
     names = f" ({', '.join(quote(name) for name in info.columns)})" if info.columns else ""
     start = f"INSERT INTO {qualified(database, table)}{names} VALUES (".encode("utf-8", "surrogateescape")
-    return insert_lines(session, start, files, tell, computed_values(info))
+    end = end_column(statement, info)
+    put = computed_values(info) if end is None else with_end(info, end, literal(end_of_time(session)))
+    return insert_lines(session, start, files, tell, put)
 
 
 def insert_lines(
@@ -247,7 +259,7 @@ def computed_values(info: TableFile) -> Callable[[bytes], bytes]:
     pattern, replacement, groups = b"^", b"", 0
     for is_computed, run in groupby(name in info.generated for name in info.columns):
         number = len(list(run))
-        values = b",".join([_VALUE] * number)
+        values = b",".join([VALUE] * number)
         comma = b"," if replacement else b""
         if is_computed:
             pattern += comma + values

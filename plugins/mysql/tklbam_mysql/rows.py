@@ -33,6 +33,7 @@ class RowReader:
         total: int,
     ) -> None:
         self._server = server
+        self._client = client
         self._unsafe = unsafe
         self._programs = programs
         self._lock_timeout = lock_timeout
@@ -51,7 +52,7 @@ class RowReader:
         Raises DatabaseError when the server is lost; a single table's trouble is its job's `failed`.
         """
         self._streams.learn([*transactional, *others])
-        exactly = [job for job in transactional if exact.needs_exact(job.table, self._unsafe)]
+        exactly = [job for job in transactional if exact.needs_exact(job.table, self._unsafe, self._client)]
         streamed = [job for job in transactional if job not in exactly] if exactly else list(transactional)
         if exactly:
             with connect(self._server.settings, raw=True) as session:
@@ -90,7 +91,7 @@ class RowReader:
         for database in sorted({job.table.database for job in jobs}):
             group = [job for job in jobs if job.table.database == database]
             locked = lock(database)
-            streamed = [job for job in group if not exact.needs_exact(job.table, self._unsafe)]
+            streamed = [job for job in group if not exact.needs_exact(job.table, self._unsafe, self._client)]
             if streamed:
                 self._streams.read([streamed], ["--lock-tables" if locked else "--skip-lock-tables"], None)
             rest = [job for job in group if job not in streamed]

@@ -15,6 +15,7 @@ from .load import computed_values
 from .names import literal, quote
 from .objects import without_definer
 from .plan import DatabasePlan, TablePlan, make_plan
+from .versions import END_OF_TIME, end_column, with_end
 
 BATCH = 1 << 20
 HEAD = """\
@@ -130,7 +131,7 @@ def _tables(put: _Put, plan: DatabasePlan, extended: bool) -> None:
         put.text(f"DROP TABLE IF EXISTS {quote(table.name)};\n{table.statement};\n")
         if table.rows and table.info.files:
             if table.info.versioned:
-                put.text("SET system_versioning_insert_history=1;\n")
+                put.text(f"SET system_versioning_insert_history=1, @end_of_time={END_OF_TIME};\n")
             _rows(put, table, extended)
             if table.info.versioned:
                 put.text("SET system_versioning_insert_history=0;\n")
@@ -140,7 +141,8 @@ def _rows(put: _Put, table: TablePlan, extended: bool) -> None:
     names = f" ({', '.join(_column(name) for name in table.info.columns)})" if table.info.columns else ""
     start = f"INSERT INTO {quote(table.name)}{names} VALUES (".encode("utf-8", "surrogateescape")
     between = b"),\n(" if extended else b");\n" + start
-    replaced_values = computed_values(table.info)
+    end = end_column(table.statement, table.info)
+    replaced_values = computed_values(table.info) if end is None else with_end(table.info, end, "@end_of_time")
     for path in table.entry.row_files():
         with open(path, "rb") as file:
             while lines := file.readlines(BATCH):
