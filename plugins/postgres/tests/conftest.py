@@ -145,7 +145,8 @@ class PgCluster:
         return re.sub(r"(?m)^\\(un)?restrict .*\n", "", text)
 
     def globals(self) -> str:
-        return re.sub(r"(?m)^\\(un)?restrict .*\n", "", self.run("pg_dumpall", "--globals-only"))
+        text = re.sub(r"(?m)^\\(un)?restrict .*\n", "", self.run("pg_dumpall", "--globals-only"))
+        return text + self.sql("SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0")
 
     def large_objects(self, database: str) -> str:
         what = "oid, lomowner::regrole, lomacl, md5(lo_get(oid))"
@@ -188,7 +189,7 @@ class PgCluster:
         self.sql("COMMENT ON DATABASE postgres IS 'default administrative connection database'")
         roles = "string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE rolname !~ '^pg_' AND oid <> 10"
         self.sql(f"SELECT 'DROP OWNED BY ' || {roles} \\gexec\nSELECT 'DROP ROLE ' || {roles} \\gexec\n")
-        self.sql("ALTER ROLE postgres PASSWORD NULL")
+        self.sql("ALTER ROLE postgres PASSWORD NULL; ALTER ROLE ALL RESET ALL")
         self.sql(
             "".join(
                 f"DROP TABLESPACE {name};"

@@ -8,6 +8,8 @@ GRANT pg_read_all_stats TO clerk;
 ALTER ROLE clerk SET work_mem = '7MB';
 ALTER ROLE clerk SET search_path = app, public;
 COMMENT ON ROLE clerk IS E'sells;\r\ndoesn''t buy';
+ALTER ROLE ALL SET application_name = 'who=ever';
+ALTER ROLE ALL SET "odd.setting" = E'a''\\b';
 GRANT SET ON PARAMETER log_min_duration_statement TO boss;
 CREATE ROLE "ro""le, 'x'
 角色 with as many bytes as a name in SQL may have.";

@@ -97,14 +97,24 @@ def test_pg_restore_takes_the_joined_pieces(cluster: Any, other: Any, extras: Pa
     assert other.checksums("shop") == cluster.checksums("shop")
 
 
-def test_changes_to_template1_are_told(cluster: Any, extras: Path) -> None:
+def test_what_is_not_in_a_backup_is_told(cluster: Any, extras: Path) -> None:
     assert cluster.dump(extras).warnings == ()
-    cluster.run("psql", "-d", "template1", "-c", "CREATE TABLE added (a int)")
-    try:
-        (warning,) = cluster.dump(extras).warnings
-        assert "template1 was changed (table added, …)" in warning
-    finally:
-        cluster.run("psql", "-d", "template1", "-c", "DROP TABLE added")
+    for change, undo, told in (
+        ("CREATE TABLE added (a int)", "DROP TABLE added", "template1 was changed (table added, …)"),
+        ("REVOKE USAGE ON SCHEMA public FROM PUBLIC", "GRANT USAGE ON SCHEMA public TO PUBLIC", "privileges on schema"),
+        ("ALTER DATABASE template1 SET work_mem = 99", "ALTER DATABASE template1 RESET work_mem", "(its settings)"),
+        (
+            "ALTER SYSTEM SET work_mem = 99",
+            "ALTER SYSTEM RESET work_mem",
+            "but what stands in files of /etc is: work_mem",
+        ),
+    ):
+        cluster.run("psql", "-q", "-d", "template1", "-c", change)
+        try:
+            (warning,) = cluster.dump(extras).warnings
+            assert told in warning
+        finally:
+            cluster.run("psql", "-q", "-d", "template1", "-c", undo)
 
 
 def test_a_database_that_takes_no_connections_is_a_failure(cluster: Any, extras: Path) -> None:

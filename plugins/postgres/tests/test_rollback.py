@@ -20,6 +20,7 @@ CREATE ROLE readers;
 GRANT readers TO clerk;
 ALTER ROLE clerk SET work_mem = '9MB';
 COMMENT ON ROLE clerk IS 'of the backup';
+ALTER ROLE ALL SET search_path = public, "B c";
 GRANT SET ON PARAMETER work_mem TO "new role";
 CREATE DATABASE shop OWNER "new role";
 CREATE DATABASE blog OWNER clerk;
@@ -35,6 +36,7 @@ HERE = """
 CREATE ROLE clerk LOGIN PASSWORD 'from here' CONNECTION LIMIT 3 VALID UNTIL '2031-01-01';
 CREATE ROLE readers;
 CREATE ROLE boss SUPERUSER;
+ALTER ROLE ALL SET search_path = public, "Here";
 GRANT pg_monitor TO clerk WITH ADMIN OPTION;
 ALTER ROLE clerk SET search_path = "$user", "Odd, name", public;
 ALTER ROLE clerk SET work_mem = '3MB';

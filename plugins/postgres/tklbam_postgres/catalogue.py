@@ -11,7 +11,6 @@ from .names import is_temporary
 if TYPE_CHECKING:
     import psycopg
 
-FIRST_USERS_OID = 16384
 SYSTEM_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
 
@@ -120,28 +119,6 @@ def logical_slots(connection: psycopg.Connection[Any], database: str) -> list[st
     """The replication slots of a database: what follows its changes from elsewhere."""
     rows = connection.execute("SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1", (database,))
     return [row[0] for row in rows]
-
-
-def users_objects(connection: psycopg.Connection[Any]) -> list[str]:
-    """Objects in the connection's database that did not come with the server, a few of each kind: "table x"."""
-    kinds = {
-        "table": ("pg_class", "relname"),
-        "function": ("pg_proc", "proname"),
-        "type": ("pg_type", "typname"),
-        "schema": ("pg_namespace", "nspname"),
-        "extension": ("pg_extension", "extname"),
-        "language": ("pg_language", "lanname"),
-        "operator": ("pg_operator", "oprname"),
-        "event trigger": ("pg_event_trigger", "evtname"),
-        "text search configuration": ("pg_ts_config", "cfgname"),
-    }
-    found: list[str] = []
-    for kind, (catalogue, name) in kinds.items():
-        rows = connection.execute(
-            f"SELECT {name} FROM {catalogue} WHERE oid >= {FIRST_USERS_OID} ORDER BY oid LIMIT 5".encode()
-        )
-        found += [f"{kind} {row[0]}" for row in rows]
-    return found
 
 
 def exclusive_locks(connection: psycopg.Connection[Any]) -> list[str]:

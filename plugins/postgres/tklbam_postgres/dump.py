@@ -26,7 +26,7 @@ from tklbam_core.api import (
     start,
 )
 
-from . import catalogue, layout, selection, sqltext, toc
+from . import catalogue, layout, leftout, roles, selection, sqltext, toc
 from .connect import Server, connect, one_line
 from .cut import Rows, cut, is_complete
 from .failures import TableError, failure_of
@@ -95,7 +95,7 @@ def dump_cluster(server: Server, base: Path, limits: Limits, options: Options, p
         if result is not None:
             dumped.results.append(result)
             names.append({"name": database.name, "directory": place.name})
-    warnings += template_warnings(server)
+    warnings += leftout.warnings(server)
     dumped.warnings = warnings
     dumped.index = {
         "name": server.cluster.name,
@@ -121,6 +121,8 @@ def write_globals(server: Server, file: Path) -> list[str]:
     if not server.superuser:
         argv.append("--no-role-passwords")
         warnings.append(f"{server.user} is no superuser: the passwords of roles are not in the backup")
+    with connect(server) as connection:
+        everybody = roles.settings_of_all(connection)
     try:
         text = run(argv, env=server.environment(), secrets=server.secrets(), cwd=Path("/")).stdout
     except CommandError as error:
@@ -131,19 +133,9 @@ def write_globals(server: Server, file: Path) -> list[str]:
     with atomic_write(file) as out:
         for statement in sqltext.statements(text.decode("utf-8", "surrogateescape")):
             out.write(statement.encode("utf-8", "surrogateescape") + b";\n")
+        for statement in everybody:  # which pg_dumpall leaves out
+            out.write(statement.encode("utf-8", "surrogateescape") + b";\n")
     return warnings
-
-
-def template_warnings(server: Server) -> list[str]:
-    """Whether template1 was changed: that is not stored, for a restore could not put it into a newer server."""
-    try:
-        with connect(server, "template1") as connection:
-            changed = catalogue.users_objects(connection)
-    except DatabaseError as error:
-        return [f"template1 can't be read, so changes in it are not known: {one_line(error.what)}"]
-    if not changed:
-        return []
-    return [f"template1 was changed ({changed[0]}{', …' if len(changed) > 1 else ''}): this is not in the backup"]
 
 
 def users_entries(contents: toc.Toc) -> list[toc.Entry]:

@@ -148,6 +148,7 @@ def state(connection: Connection) -> dict[str, Any]:
         ),
         "members": _members(connection),
         "settings": _settings(connection),
+        "everybody": _settings_of_all(connection),
         "parameters": _parameters(connection),
     }
 
@@ -171,6 +172,16 @@ def _settings(connection: Connection) -> dict[str, list[str]]:
         " WHERE s.setdatabase = 0"
     ).fetchall()
     return dict(rows)
+
+
+def _settings_of_all(connection: Connection) -> list[str]:
+    rows = connection.execute("SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0")
+    return [setting for row in rows for setting in row[0]]
+
+
+def settings_of_all(connection: Connection) -> list[str]:
+    """The statements that set what ALTER ROLE ALL has set."""
+    return [f"ALTER ROLE ALL SET {_assignment(setting)}" for setting in _settings_of_all(connection)]
 
 
 def _parameters(connection: Connection) -> list[list[str]]:
@@ -204,6 +215,9 @@ def put_back(connection: Connection, step: ClusterStep) -> list[str]:
         todo.append(f"DROP TABLESPACE IF EXISTS {identifier(name)}")
     for name in made:
         todo += [f"DROP OWNED BY {identifier(name)}", f"DROP ROLE {identifier(name)}"]
+    if saved.get("everybody", now["everybody"]) != now["everybody"]:
+        todo.append("ALTER ROLE ALL RESET ALL")
+        todo += [f"ALTER ROLE ALL SET {_assignment(setting)}" for setting in saved["everybody"]]
     for name, attributes in saved["roles"].items():
         todo += _role_as_before(name, attributes, now, saved)
     warnings: list[str] = []
@@ -237,20 +251,23 @@ def _role_as_before(name: str, attributes: dict[str, Any], now: dict[str, Any], 
     if now["settings"].get(name) != saved["settings"].get(name):
         todo.append(f"ALTER ROLE {role} RESET ALL")
         for setting in saved["settings"].get(name, ()):
-            key, _, value = setting.partition("=")
-            todo.append(f"ALTER ROLE {role} SET {key} TO {_setting_value(key, value)}")
+            todo.append(f"ALTER ROLE {role} SET {_assignment(setting)}")
     if now["comments"].get(name) != saved["comments"].get(name):
         comment = saved["comments"].get(name)
         todo.append(f"COMMENT ON ROLE {role} IS {'NULL' if comment is None else literal(comment)}")
     return todo
 
 
-def _setting_value(key: str, value: str) -> str:
+def _assignment(setting: str) -> str:
+    """`name=value`, as it is kept, for SET."""
+    key, _, value = setting.partition("=")
     # These are lists of identifiers, kept as they were written; quoted as one string they would be one name.
     lists = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
-    if key.lower() not in lists:
-        return literal(value)
-    return ", ".join(literal(unquote(part)) for part in LISTED.findall(value))
+    if key.lower() in lists:
+        value = ", ".join(literal(unquote(part)) for part in LISTED.findall(value)) or "''"
+    else:
+        value = literal(value)
+    return f"{identifier(key)} TO {value}"
 
 
 def _grant(role: str, member: str, grantor: str | None, options: dict[str, bool], version: int) -> str:
