@@ -62,6 +62,7 @@ class Kept:
         columns = ", ".join(identifier(column) for column, _, computed in here if not computed)
         words = f"{name} ({columns})".encode() if columns else name.encode()
         try:
+            target.execute(f"DELETE FROM ONLY {name}".encode())  # an extension's table comes with rows
             with self._old.cursor() as source, target.cursor() as sink:
                 with source.copy(b"COPY " + words + b" TO STDOUT") as rows:
                     with sink.copy(b"COPY " + words + b" FROM STDIN") as copy:
