@@ -130,23 +130,25 @@ def test_odd_database_names_and_encodings_travel(cluster: Any, other: Any, extra
         CREATE DATABASE "we/ird 'na""me = x%";
         CREATE DATABASE "globals.sql" CONNECTION LIMIT 0;
         CREATE DATABASE "dbname=x" IS_TEMPLATE true;
-        CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0;
+        CREATE ROLE "Händler";
+        CREATE DATABASE "läden" OWNER "Händler" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0;
+        ALTER ROLE "Händler" IN DATABASE "läden" SET work_mem = '9MB';
         CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0;
-        \\connect latin
+        \\connect läden
         SET client_encoding = 'UTF8';
         CREATE TABLE "Käufer" AS SELECT 'Ärger'::text AS "größe";
         CREATE TABLE "Löschung" AS SELECT 'weg' AS t;
-        COMMENT ON DATABASE latin IS 'schön';
+        COMMENT ON DATABASE "läden" IS 'schön';
         \\connect bytes
         CREATE TABLE b AS SELECT convert_from('\\xff41', 'SQL_ASCII') AS t;
         DO $$ BEGIN EXECUTE format('CREATE TABLE %I (a int)', convert_from('\\xe4', 'SQL_ASCII')); END $$;
         """
     )
-    assert cluster.dump(extras, "-pgsql:latin/Löschung").failures == ()
+    assert cluster.dump(extras, "-pgsql:läden/Löschung").failures == ()
     assert other.restore(extras).failures == ()
     assert other.databases() == cluster.databases()
-    cluster.sql("SET client_encoding = 'UTF8'; DELETE FROM \"Löschung\"", "latin")
-    for name in ("latin", "globals.sql", "dbname=x"):
+    cluster.sql("SET client_encoding = 'UTF8'; DELETE FROM \"Löschung\"", "läden")
+    for name in ("läden", "globals.sql", "dbname=x"):
         assert other.snapshot(name) == cluster.snapshot(name)
     query = "SELECT encode(t::bytea, 'hex'), to_regclass(convert_from('\\xe4', 'SQL_ASCII')) IS NOT NULL FROM b"
     assert other.sql(query, "bytes") == "ff41|t\n"

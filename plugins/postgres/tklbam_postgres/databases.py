@@ -70,10 +70,8 @@ def _bad_locale(error: Exception) -> DatabaseError:
 def set_properties(server: Server, contents: toc.Toc, name: str, more: Iterable[str]) -> list[str]:
     """Owner, settings, privileges and comment of the described database onto `name`; returns warnings.
 
-    `more` are further statements about the described database (settings of a role in it).
+    `more` are further statements about `name` (settings of a role in it).
     """
-    import psycopg
-
     entry = contents.of_kind("DATABASE")[0]
     original = contents.text(entry.tag)
     todo = []
@@ -85,19 +83,28 @@ def set_properties(server: Server, contents: toc.Toc, name: str, more: Iterable[
                 rename_database(statement, original, identifier(name))
                 for statement in statements(contents.text(each.sql))
             ]
-    todo += [rename_database(statement, original, identifier(name)) for statement in more]
-    warnings = []
-    # From inside, as pg_restore does: a comment is kept in the encoding of the database that one is connected to.
+    # From inside, as pg_restore does: names and comments are kept in the encoding of the database that one is connected
+    # to. What is said elsewhere is in the encoding of elsewhere.
     strings = "on" if contents.standard_strings else "off"
     with connect(server, name, standard_conforming_strings=strings) as connection:
-        for statement in todo:
-            try:
-                connection.execute(statement.encode("utf-8", "surrogateescape"))
-            except psycopg.Error as error:
-                if connection.broken:
-                    raise DatabaseError(f"the server went away: {one_line(error)}", "See its log.") from error
-                what = " ".join(statement.split())[:120]
-                warnings.append(f"not set: {what}: {error.diag.message_primary}")
+        warnings = _execute_all(connection, todo)
+    with connect(server) as connection:
+        return warnings + _execute_all(connection, more)
+
+
+def _execute_all(connection: psycopg.Connection[Any], todo: Iterable[str]) -> list[str]:
+    """Warnings about what was refused. Raises DatabaseError where the server is gone."""
+    import psycopg
+
+    warnings = []
+    for statement in todo:
+        try:
+            connection.execute(statement.encode("utf-8", "surrogateescape"))
+        except psycopg.Error as error:
+            if connection.broken:
+                raise DatabaseError(f"the server went away: {one_line(error)}", "See its log.") from error
+            what = " ".join(statement.split())[:120]
+            warnings.append(f"not set: {what}: {error.diag.message_primary}")
     return warnings
 
 

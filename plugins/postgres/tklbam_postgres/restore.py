@@ -25,8 +25,9 @@ from .journal import ClusterStep, DatabaseStep, Journal
 from .keep import Kept, keeping
 from .layout import StoredCluster, StoredDatabase
 from .load import load, load_event_triggers
-from .names import temporary_database
+from .names import identifier, temporary_database
 from .pairing import Pair, pair
+from .sqltext import rename_database
 
 
 def restore(request: RestoreRequest) -> DatabaseReport | None:
@@ -207,6 +208,7 @@ class _Restore:
                 kept.carry_sequences(entry.new)
                 kept.take_over(entry.new)
             load_event_triggers(server, stored, entry.new)
+            settings = [rename_database(statement, name, identifier(entry.new)) for statement in settings]
             warnings += databases.set_properties(server, stored.toc, entry.new, settings)
             warnings += checks.collation_warnings(server, stored, entry.new)
             warnings += self._pause(server, entry)
