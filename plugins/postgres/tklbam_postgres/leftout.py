@@ -15,29 +15,35 @@ FIRST_USERS_OID = 16384
 
 
 def warnings(server: Server) -> list[str]:
-    """Whether template1 was changed, and what was set by ALTER SYSTEM. Raises DatabaseError."""
-    found = []
+    """Whether template1 was changed, and what was set by ALTER SYSTEM; or that this can't be read."""
     try:
-        with connect(server, "template1") as connection:
-            changed = users_objects(connection) + _properties(connection)
+        return _of_template(server) + _of_system(server)
     except DatabaseError as error:
-        found.append(f"template1 can't be read, so changes in it are not known: {one_line(error.what)}")
-    else:
-        if changed:
-            more = ", …" if len(changed) > 1 else ""
-            found.append(f"template1 was changed ({changed[0]}{more}): this is not in the backup")
-    if server.superuser:
-        with connect(server) as connection:
-            rows = connection.execute(
-                "SELECT DISTINCT name FROM pg_file_settings WHERE sourcefile LIKE %s ORDER BY 1",
-                ("%/postgresql.auto.conf",),
-            ).fetchall()
-        if rows:
-            names = ", ".join(row[0] for row in rows)
-            found.append(
-                f"what ALTER SYSTEM has set is not in the backup, but what stands in files of /etc is: {names}"
-            )
-    return found
+        return [
+            f"changes to template1 and by ALTER SYSTEM can't be read, so they are not known: {one_line(error.what)}"
+        ]
+
+
+def _of_template(server: Server) -> list[str]:
+    with connect(server, "template1") as connection:
+        changed = users_objects(connection) + _properties(connection)
+    if not changed:
+        return []
+    return [f"template1 was changed ({changed[0]}{', …' if len(changed) > 1 else ''}): this is not in the backup"]
+
+
+def _of_system(server: Server) -> list[str]:
+    if not server.superuser:
+        return []
+    with connect(server) as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT name FROM pg_file_settings WHERE sourcefile LIKE %s ORDER BY 1",
+            ("%/postgresql.auto.conf",),
+        ).fetchall()
+    if not rows:
+        return []
+    names = ", ".join(row[0] for row in rows)
+    return [f"what ALTER SYSTEM has set is not in the backup, but what stands in files of /etc is: {names}"]
 
 
 def users_objects(connection: psycopg.Connection[Any]) -> list[str]:
