@@ -208,8 +208,10 @@ def _read(
             crowded = TOO_MANY.search(error.stderr) is not None and jobs > 1
             if attempt == ATTEMPTS or not (crowded or PASSING.search(error.stderr)):
                 raise _explain(server, name, error) from error
-            jobs = 1 if crowded else jobs
-            time.sleep(attempt)
+            if crowded:
+                jobs = 1
+            else:
+                time.sleep(attempt)
     raise AssertionError("unreachable")
 
 
