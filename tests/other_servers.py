@@ -6,7 +6,6 @@ needs a chroot.
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import time
@@ -121,5 +120,4 @@ class OtherServer(MariaDB):
             input=script,
             capture_output=True,
             check=False,
-            env={key: value for key, value in os.environ.items() if key != "LD_PRELOAD"},
         )

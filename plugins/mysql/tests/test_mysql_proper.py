@@ -277,6 +277,7 @@ def test_from_mariadb_to_mysql(new_mysql: Any, source: Any, tools: Any, tmp_path
     source.sql(
         "CREATE DATABASE own COMMENT 'mine'; CREATE TABLE own.t (a int) WITH SYSTEM VERSIONING;"
         "CREATE DATABASE seq; CREATE SEQUENCE seq.s;"
+        "CREATE DATABASE ticks; CREATE TABLE ticks.t (a int DEFAULT NEXTVAL(seq.s));"
         "CREATE DATABASE noted COMMENT 'a note'; CREATE TABLE noted.t (a int, KEY k (a) IGNORED);"
         "CREATE ROLE reader; GRANT SELECT ON plain.posts TO reader;"
         "CREATE USER nobody@localhost; GRANT reader TO nobody@localhost;"
@@ -289,9 +290,10 @@ def test_from_mariadb_to_mysql(new_mysql: Any, source: Any, tools: Any, tmp_path
     before, kept = target.state(), target.sql(account)
     (tmp_path / "rollback").mkdir()
     report = tools.restore(target, tmp_path, rollback=tmp_path / "rollback")
-    assert [each.database for each in report.failures] == ["own", "seq", "mysql"]
+    assert [each.database for each in report.failures] == ["own", "seq", "ticks", "mysql"]
     assert "table t" in failed(report, "own")[0]
     assert "sequence s" in failed(report, "seq")[0]
+    assert target.sql("SHOW DATABASES LIKE 'ticks'") == ""
     assert "`pw`@`%`: it signs in by mysql_native_password" in failed(report, "mysql")[0]
     assert target.sql("SHOW COLUMNS FROM own.t").startswith("b\t")
     assert target.sql(account) == kept

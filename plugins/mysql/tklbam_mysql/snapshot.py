@@ -140,10 +140,11 @@ def _lock_tables(hold: Hold, server: Server, tables: Sequence[Table]) -> str:
     names = [qualified(table.database, table.name) for table in tables]
     for left in reversed(range(TRIES)):
         at = ""
+        sessions = [hold.connect(server) for _ in names]
+        for session in sessions:
+            session.execute(f"SET lock_wait_timeout={TABLE_LOCK_WAIT}")
         try:
-            for at in names:
-                session = hold.connect(server)
-                session.execute(f"SET lock_wait_timeout={TABLE_LOCK_WAIT}")
+            for session, at in zip(sessions, names, strict=True):
                 session.execute(f"LOCK TABLES {at} READ")
             break
         except Error as error:
