@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import psycopg
 
 FIRST_USERS_OID = 16384
+OF_A_STANDBY = ("primary_conninfo", "primary_slot_name")
+"""What pg_basebackup sets there: not for another server."""
 
 
 def warnings(server: Server) -> list[str]:
@@ -37,8 +39,8 @@ def _of_system(server: Server) -> list[str]:
         return []
     with connect(server) as connection:
         rows = connection.execute(
-            "SELECT DISTINCT name FROM pg_file_settings WHERE sourcefile LIKE %s ORDER BY 1",
-            ("%/postgresql.auto.conf",),
+            "SELECT DISTINCT name FROM pg_file_settings WHERE sourcefile LIKE %s AND name <> ALL(%s) ORDER BY 1",
+            ("%/postgresql.auto.conf", list(OF_A_STANDBY)),
         ).fetchall()
     if not rows:
         return []
