@@ -6,6 +6,7 @@ needs a chroot.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import time
@@ -17,6 +18,18 @@ TIMEOUT = 120
 MYSQL = ("--innodb-redo-log-capacity=16M", "--mysqlx=OFF", "--secure-file-priv=NULL")
 
 MARIADB_PARTS = ("system_tables", "performance_tables", "system_tables_data", "sys_schema")
+
+
+def root_or_skip(variable: str, packages: str) -> None:
+    """Passes a module of tests over where the environment names no root for it."""
+    import pytest
+
+    if not os.environ.get(variable):
+        # A module as a whole: where CI runs, a test that is skipped is one that fails.
+        pytest.skip(
+            f"{variable} names no unpacked root; as root, tests/make-server-root {packages} makes one",
+            allow_module_level=True,
+        )
 
 
 class Root:

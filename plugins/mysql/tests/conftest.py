@@ -1,7 +1,8 @@
-"""Real MariaDB servers, each with its own data directory, socket and loopback port, stopped by pid."""
+"""Real servers, each with its own data directory, socket and loopback port, stopped by pid; MySQL's out of a root."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -13,10 +14,16 @@ from pathlib import Path
 import pytest
 
 from tests.mariadb import SMALL, MariaDB, install
+from tests.other_servers import OtherServer, Root
 from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest
+from tklbam_mysql.catalogue import database_names
 from tklbam_mysql.connection import Server, Session, connect, reach
 from tklbam_mysql.names import literal, qualified, quote
 from tklbam_mysql.plugin import MysqlPlugin
+from tklbam_mysql.settings import Settings
+
+HAS_OWN_CHECKSUMS = ("multi",)
+"""Tables whose CHECKSUM TABLE is another each time, since MySQL sums the hidden column of an index up, too."""
 
 
 class RealServer(MariaDB):
@@ -26,8 +33,6 @@ class RealServer(MariaDB):
         return reach(self.options)
 
     def session(self) -> Session:
-        from tklbam_mysql.settings import Settings
-
         return connect(Settings("the test", socket=self.socket, user="root"))
 
     def reset(self) -> None:
@@ -143,6 +148,85 @@ def target(_target: RealServer) -> RealServer:
     """Another server with nothing in it."""
     _target.reset()
     return _target
+
+
+class MySQL(OtherServer):
+    """A MySQL server, and what the tests compare of it."""
+
+    def session(self) -> Session:
+        return connect(Settings("the test", socket=self.socket, user="root"))
+
+    def vendor_dump(self, *databases: str) -> str:
+        """What mysqldump says of these databases, less what says the same in two ways."""
+        done = self.run(
+            "mysqldump", b"", "--skip-comments", "--routines", "--events", "--hex-blob", "--order-by-primary",
+            "--single-transaction", "--set-gtid-purged=OFF", "--no-tablespaces", "--databases", *databases,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode("utf-8", "surrogateescape").replace(" CHARACTER SET utf8mb4 COLLATE ", " COLLATE ")
+
+    def checksums(self, database: str) -> dict[str, str]:
+        with self.session() as session:
+            names = session.texts(
+                "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE='BASE TABLE' "
+                f"AND TABLE_SCHEMA={literal(database)} AND ENGINE <> 'MRG_MYISAM'"
+            )
+            return {
+                str(name): str(session.value_at(f"CHECKSUM TABLE {qualified(database, str(name))}", 1))
+                for (name,) in names
+                if name not in HAS_OWN_CHECKSUMS
+            }
+
+    def state(self) -> str:
+        """All databases, but those that a restore keeps for its rollback, and all accounts, as text to compare."""
+        with self.session() as session:
+            session.execute("SET print_identified_with_as_hex=1")
+            names = sorted(database_names(session))
+            lines = list(names)
+            for user, host in session.texts("SELECT User, Host FROM mysql.user ORDER BY 1, 2"):
+                account = f"{quote(str(user))}@{quote(str(host))}"
+                lines += [str(row) for row in session.texts(f"SHOW CREATE USER {account}")]
+                lines += sorted(str(row) for row in session.texts(f"SHOW GRANTS FOR {account}"))
+        return "\n".join([*lines, self.vendor_dump(*names) if names else ""])
+
+
+@pytest.fixture(scope="session")
+def mysql_root() -> Root:
+    return Root(Path(os.environ["TKLBAM_MYSQL_ROOT"]))
+
+
+@pytest.fixture(scope="session")
+def mysql_template(mysql_root: Root) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
+    mysql_root.install(directory)
+    (directory / "data/auto.cnf").unlink()  # each server has an identity of its own
+    yield directory / "data"
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def new_mysql(mysql_root: Root, mysql_template: Path) -> Iterator[Callable[..., MySQL]]:
+    """Makes a running, empty server, with more options of mysqld's."""
+    made: list[MySQL] = []
+
+    def make(*options: str) -> MySQL:
+        directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
+        shutil.copytree(mysql_template, directory / "data")
+        made.append(MySQL(mysql_root, directory, options))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop(signal.SIGKILL)
+        shutil.rmtree(server.directory)
+
+
+@pytest.fixture
+def own_client(mysql_root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MySQL's mysqldump is on the PATH, along with whatever of MariaDB's is."""
+    directory = mysql_root.put_client(tmp_path / "bin", "mysqldump")
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
 
 
 def limits(*words: str) -> Limits:

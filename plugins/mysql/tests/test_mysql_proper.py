@@ -3,122 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from tests.other_servers import OtherServer, Root
+from tests.other_servers import root_or_skip
 from tklbam_core.api import DatabaseError, DatabaseReport, ProgressEvent, RestoreRequest
-from tklbam_mysql.catalogue import database_names
 from tklbam_mysql.cli import fs2mysql
-from tklbam_mysql.connection import Error, Server, Session, connect, reach
-from tklbam_mysql.names import literal, qualified, quote
+from tklbam_mysql.connection import Error
 from tklbam_mysql.plugin import MysqlPlugin
-from tklbam_mysql.settings import Settings
 
-if not os.environ.get("TKLBAM_MYSQL_ROOT"):
-    pytest.skip(
-        "TKLBAM_MYSQL_ROOT names no unpacked root; as root, "
-        "tests/make-server-root sid DIRECTORY mysql-server-core mysql-client-core makes one",
-        allow_module_level=True,
-    )
+root_or_skip("TKLBAM_MYSQL_ROOT", "sid DIRECTORY mysql-server-core mysql-client-core")
 HERE = Path(__file__).parent
 DATABASES = ("shop", "other", "we.ird/na`me%")
 OLD = "CREATE DATABASE plain; CREATE TABLE plain.old (a int PRIMARY KEY); INSERT INTO plain.old VALUES (5);"
-HAS_OWN_CHECKSUMS = ("multi",)
-"""Tables whose CHECKSUM TABLE is another each time, since MySQL sums the hidden column of an index up, too."""
-
-
-class MySQL(OtherServer):
-    """A MySQL server, and what the tests compare of it."""
-
-    def server(self) -> Server:
-        return reach(self.options)
-
-    def session(self) -> Session:
-        return connect(Settings("the test", socket=self.socket, user="root"))
-
-    def vendor_dump(self, *databases: str) -> str:
-        """What mysqldump says of these databases, less what says the same in two ways."""
-        done = self.run(
-            "mysqldump", b"", "--skip-comments", "--routines", "--events", "--hex-blob", "--order-by-primary",
-            "--single-transaction", "--set-gtid-purged=OFF", "--no-tablespaces", "--databases", *databases,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode("utf-8", "surrogateescape").replace(" CHARACTER SET utf8mb4 COLLATE ", " COLLATE ")
-
-    def checksums(self, database: str) -> dict[str, str]:
-        with self.session() as session:
-            names = session.texts(
-                "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE='BASE TABLE' "
-                f"AND TABLE_SCHEMA={literal(database)} AND ENGINE <> 'MRG_MYISAM'"
-            )
-            return {
-                str(name): str(session.value_at(f"CHECKSUM TABLE {qualified(database, str(name))}", 1))
-                for (name,) in names
-                if name not in HAS_OWN_CHECKSUMS
-            }
-
-    def state(self) -> str:
-        """All databases, but those that a restore keeps for its rollback, and all accounts, as text to compare."""
-        with self.session() as session:
-            session.execute("SET print_identified_with_as_hex=1")
-            names = sorted(database_names(session))
-            lines = list(names)
-            for user, host in session.texts("SELECT User, Host FROM mysql.user ORDER BY 1, 2"):
-                account = f"{quote(str(user))}@{quote(str(host))}"
-                lines += [str(row) for row in session.texts(f"SHOW CREATE USER {account}")]
-                lines += sorted(str(row) for row in session.texts(f"SHOW GRANTS FOR {account}"))
-        return "\n".join([*lines, self.vendor_dump(*names) if names else ""])
-
-
-@pytest.fixture(scope="session")
-def mysql_root() -> Root:
-    return Root(Path(os.environ["TKLBAM_MYSQL_ROOT"]))
-
-
-@pytest.fixture(scope="session")
-def mysql_template(mysql_root: Root) -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
-    mysql_root.install(directory)
-    (directory / "data/auto.cnf").unlink()  # each server has an identity of its own
-    yield directory / "data"
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
-def new_mysql(mysql_root: Root, mysql_template: Path) -> Iterator[Callable[..., MySQL]]:
-    """Makes a running, empty server, with more options of mysqld's."""
-    made: list[MySQL] = []
-
-    def make(*options: str) -> MySQL:
-        directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
-        shutil.copytree(mysql_template, directory / "data")
-        made.append(MySQL(mysql_root, directory, options))
-        made[-1].start()
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.stop(signal.SIGKILL)
-        shutil.rmtree(server.directory)
-
-
-@pytest.fixture
-def own_client(mysql_root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MySQL's mysqldump is on the PATH, along with whatever of MariaDB's is."""
-    directory = mysql_root.put_client(tmp_path / "bin", "mysqldump")
-    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
 
 
 def client_of(extras: Path) -> str:
@@ -129,7 +32,7 @@ def failed(report: DatabaseReport, database: str) -> list[str]:
     return [f"{each.table or ''}: {each.reason}" for each in report.failures if each.database == database]
 
 
-def make_comparable(*servers: MySQL) -> None:
+def make_comparable(*servers: Any) -> None:
     """mysqldump itself stops at a view whose definer was missing when it was made, and at names with newlines."""
     for server in servers:
         server.sql("CREATE USER 'gone'@'%'; GRANT ALL ON *.* TO 'gone'@'%'; DROP TABLE shop.`new\nline`")
@@ -203,6 +106,27 @@ def test_tables_get_no_keys_and_files_that_they_had_not(
         assert target.sql("SELECT COUNT(my_row_id), SUM(a) FROM d.own") == "2\t3\n"
         assert "PRIMARY" not in target.sql("SHOW CREATE TABLE d.none")
         target.stop()
+
+
+def test_foreign_keys_from_elsewhere_stay(new_mysql: Any, tools: Any, tmp_path: Path) -> None:
+    server = new_mysql()
+    server.sql(
+        "CREATE DATABASE plain; CREATE TABLE plain.old (a int PRIMARY KEY); INSERT INTO plain.old VALUES (1);"
+        "CREATE DATABASE `we-ird dß`; USE `we-ird dß`;"
+        "CREATE TABLE `tä-b` (a int, CONSTRAINT `k-ß` FOREIGN KEY (a) REFERENCES plain.old (a));"
+        "INSERT INTO `tä-b` VALUES (1)"
+    )
+    tools.dump(server, tmp_path)
+    server.sql("INSERT INTO plain.old VALUES (5)")
+    before = server.state()
+    (tmp_path / "rollback").mkdir()
+    assert tools.restore(server, tmp_path, "plain/old", "-mysql", rollback=tmp_path / "rollback").failures == ()
+    assert server.sql("SELECT * FROM plain.old") == "1\n"
+    assert "CONSTRAINT `k-ß`" in server.sql("SHOW CREATE TABLE `we-ird dß`.`tä-b`")
+    with server.session() as session, pytest.raises(Error, match="foreign key constraint fails"):
+        session.execute("INSERT INTO `we-ird dß`.`tä-b` VALUES (5)")
+    tools.roll_back(server, tmp_path / "rollback")
+    assert server.state() == before
 
 
 def test_server_killed_in_mid_restore(new_mysql: Any, own_client: None, tools: Any, tmp_path: Path) -> None:
@@ -354,96 +278,6 @@ def test_mysqls_program_reads_mariadb(
     assert client_of(tmp_path).startswith("mysqldump ")
     assert tools.restore(target, tmp_path).failures == ()
     assert (target.checksums("plain"), target.state()) == (source.checksums("plain"), source.state())
-
-
-@pytest.fixture
-def busy(new_mysql: Any, own_client: None) -> Iterator[MySQL]:
-    """A server with tables that are kept in step by a writer; two of them hold floats and two are large."""
-    server: MySQL = new_mysql()
-    server.sql(
-        "CREATE DATABASE d; USE d; CREATE TABLE a (id int PRIMARY KEY, n int, t text); CREATE TABLE b LIKE a;"
-        "SET cte_max_recursion_depth=100000; INSERT INTO a SELECT i, 0, REPEAT('x', 1000) FROM"
-        "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i<30000) SELECT * FROM s) AS numbers;"
-        "INSERT INTO b SELECT * FROM a; ANALYZE TABLE a, b;"
-        "CREATE TABLE x (id int PRIMARY KEY, n float); CREATE TABLE e LIKE x;"
-        "INSERT INTO x VALUES (1,0); INSERT INTO e VALUES (1,0)"
-    )
-    stop = threading.Event()
-
-    def write() -> None:
-        with server.session() as session:
-            while not stop.is_set():
-                session.execute("BEGIN")
-                for table in ("x", "a", "b", "e"):
-                    session.execute(f"UPDATE d.{table} SET n=n+1 WHERE id=1")
-                session.execute("COMMIT")
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    yield server
-    stop.set()
-    writer.join()
-
-
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_dump_is_of_one_moment(busy: MySQL, tools: Any, tmp_path: Path, jobs: str) -> None:
-    for number in range(4):
-        report = tools.dump(busy, tmp_path / str(number), jobs=jobs)
-        assert (report.failures, report.warnings) == ((), ())
-        tables = tmp_path / str(number) / "myfs/d/tables"
-        rows = {
-            (tables / each / "rows/first").read_text().split("\n")[0].split(",")[1] for each in ("a", "b", "x", "e")
-        }
-        assert len(rows) == 1
-
-
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_nobody_waits_long_for_a_dump_while_a_query_is_long(busy: MySQL, tools: Any, tmp_path: Path, jobs: str) -> None:
-    """MySQL's global read lock, once asked for, keeps everybody from the long query's tables until that has ended."""
-    slowest = 0.0
-    done = threading.Event()
-
-    def read_long() -> None:
-        with busy.session() as session, pytest.raises(Error):
-            session.rows("SELECT SLEEP(60) FROM d.a LIMIT 1")
-
-    def read_and_write() -> None:
-        nonlocal slowest
-        with busy.session() as session:
-            while not done.is_set():
-                started = time.monotonic()
-                session.rows("SELECT n FROM d.a WHERE id=1")
-                session.execute("UPDATE d.a SET n=n WHERE id=30000")
-                slowest = max(slowest, time.monotonic() - started)
-                time.sleep(0.01)
-
-    others = [threading.Thread(target=read_long), threading.Thread(target=read_and_write)]
-    for other in others:
-        other.start()
-    try:
-        time.sleep(1.5)
-        report = tools.dump(busy, tmp_path, jobs=jobs)
-    finally:
-        done.set()
-        with busy.session() as session:
-            for (number,) in session.texts(
-                "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE '%SLEEP(60)%LIMIT 1'"
-            ):
-                session.execute(f"KILL {number}")
-        for other in others:
-            other.join()
-    assert (report.failures, report.databases[0].rows) == ((), 60_002)
-    assert slowest < 5
-
-
-def test_a_table_that_stays_locked_fails_alone(new_mysql: Any, own_client: None, tools: Any, tmp_path: Path) -> None:
-    server = new_mysql()
-    server.sql("CREATE DATABASE d; CREATE TABLE d.a (id int); CREATE TABLE d.b (id int); INSERT INTO d.b VALUES (1)")
-    with server.session() as session:
-        session.execute("LOCK TABLES d.a WRITE")
-        report = tools.dump(server, tmp_path, **{"lock-timeout": "2"})
-    assert [(each.database, each.table) for each in report.failures] == [("d", "a")]
-    assert "locked" in report.failures[0].reason
 
 
 def test_an_account_never_gets_more_than_it_had(new_mysql: Any, tools: Any, tmp_path: Path) -> None:

@@ -13,15 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.other_servers import OtherServer, Root
+from tests.other_servers import OtherServer, Root, root_or_skip
 from tklbam_mysql.versions import ENDS
 
-if not os.environ.get("TKLBAM_MARIADB_ROOT"):
-    pytest.skip(
-        "TKLBAM_MARIADB_ROOT names no unpacked root; as root, "
-        "tests/make-server-root trixie DIRECTORY mariadb-server-core mariadb-client makes one",
-        allow_module_level=True,
-    )
+root_or_skip("TKLBAM_MARIADB_ROOT", "trixie DIRECTORY mariadb-server-core mariadb-client")
 OWN_ACCOUNTS = re.compile(r"^.*(?:CREATE USER|GRANT|SET DEFAULT)[^\n]*`(?:root|PUBLIC|mariadb\.sys)`.*\n", re.MULTILINE)
 
 
