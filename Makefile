@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Programs are compiled once, as where they are installed, and not each time they start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test bench lint dist setup clean
+.PHONY: demo test test-mysql bench lint dist setup clean
 setup: .venv/.ready
 
 .venv/.ready: requirements.lock pyproject.toml $(PLUGINS:=/pyproject.toml) tests/setup-venv
@@ -21,7 +21,13 @@ demo: setup
 
 test: setup
 	tests/install-packages $(SERVERS)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	servers=$$(tests/newer-servers .cache/servers) && env $$servers $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# MySQL is in no stable release of Debian's; root only.
+test-mysql: setup
+	tests/install-packages $(SERVERS)
+	tests/make-server-root sid .cache/servers/sid mysql-server-core mysql-client-core
+	TKLBAM_MYSQL_ROOT=$(CURDIR)/.cache/servers/sid $(BIN)/python -m pytest plugins/mysql
 
 bench: setup
 	tests/install-packages $(SERVERS) restic borgbackup
