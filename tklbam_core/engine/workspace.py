@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -108,13 +109,17 @@ def remove_stale(temp: Path | None) -> list[str]:
     said = []
     places = {temporary_directory(temp), _SHORT}
     for path in sorted(path for place in places for path in place.glob(PREFIX + "*")):
-        if path.is_symlink() or not path.is_dir() or path.stat().st_uid != os.geteuid():
+        try:
+            status = path.lstat()
+        except OSError:
+            continue  # its run has just ended
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             continue
         try:
             lock = os.open(path / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _MAKING:
+                if time.time() - status.st_mtime > _MAKING:
                     _remove(path)  # whoever made it died before there was a lock, or when it was all but gone
             continue
         try:
