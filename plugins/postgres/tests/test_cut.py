@@ -64,7 +64,7 @@ def specified(lines: list[bytes], least: int, most: int, share: int, floor: int)
 
 def test_cuts_are_where_the_specification_says(tmp_path: Path) -> None:
     lines = rows(120_000)
-    wanted = [(name, len(piece)) for name, piece in specified(lines, 1 << 20, 8 << 20, 8192, 524288)]
+    wanted = [(name, len(piece)) for name, piece in specified(lines, 1 << 20, 8 << 20, 8192, 1048576)]
     assert list(cut_rows(tmp_path, lines, "t").pieces) == wanted
 
 

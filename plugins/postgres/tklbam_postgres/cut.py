@@ -18,9 +18,9 @@ except ImportError:
 
 LEAST = 1 << 20
 MOST = 8 << 20
-SHARE, FLOOR = 8192, 1 << 19
+SHARE, FLOOR = 8192, 1 << 20
 """A row ends a piece when its CRC-32 is below its length times SHARE, or below FLOOR: once in 512 KiB (2^32 / 8192)
-or in 8,192 rows (2^32 / 2^19) on average, whichever comes first. So a piece has about 1.5 MiB: of one in which a row
+or in 4,096 rows (2^32 / 2^20) on average, whichever comes first. So a piece has up to 1.5 MiB: of one in which a row
 changed, duplicity stores a new signature, some 12·√size bytes."""
 TRAILER = b"\\.\n\n\n"
 TRAILERS = tuple(TRAILER[:size] for size in range(1, len(TRAILER) + 1))

@@ -31,7 +31,7 @@ from .connect import Server, connect, one_line
 from .cut import Rows, cut, is_complete
 from .failures import TableError, failure_of
 from .options import Options
-from .pipes import Pipes, children, standstill
+from .pipes import Pipes, children, long_turns, standstill
 from .programs import pattern
 
 POLL = 20
@@ -240,6 +240,8 @@ def _dump_and_cut(
 
     def look(pid: int | None) -> None:
         nonlocal contents
+        if pid is not None:
+            pipes.watch(pid)
         if contents is None:
             contents = _await_toc(directory / "toc.dat", pid, make_pipes)
         if contents is None:
@@ -251,7 +253,8 @@ def _dump_and_cut(
                     store(path.name, cut(path, layout.table_directory(directory, *owners[path.name])))
 
     try:
-        _run_pg_dump(server, name, directory, words, jobs, look)
+        with long_turns():
+            _run_pg_dump(server, name, directory, words, jobs, look)
         while pipes.read(0):
             pass
     finally:

@@ -31,6 +31,14 @@ class Pipes:
         self._done = done
         self._poll = select.poll()
         self._open: dict[int, tuple[Path, Cutter]] = {}
+        self._process: int | None = None
+
+    def watch(self, pid: int) -> None:
+        """From now on the end of this process ends a wait, too."""
+        if self._process is None:
+            with contextlib.suppress(OSError):  # a kernel before 5.3: then the wait ends by itself
+                self._process = os.pidfd_open(pid)
+                self._poll.register(self._process, select.POLLIN)
 
     def make(self, path: Path, directory: Path, owner: int) -> None:
         """Makes a pipe at `path`, owned by user id `owner`, for rows that go below `directory`. A file there stays."""
@@ -55,8 +63,8 @@ class Pipes:
 
         Raises OSError where they can't be written. Of a table whose rows end too early `done` is never told.
         """
-        ready = self._poll.poll(milliseconds)
-        for descriptor, _ in ready:
+        ready = [descriptor for descriptor, _ in self._poll.poll(milliseconds) if descriptor != self._process]
+        for descriptor in ready:
             if self._take(descriptor):
                 self._finish(descriptor)
         return bool(ready)
@@ -91,11 +99,33 @@ class Pipes:
 
     def close(self) -> None:
         """Closes and removes what was never used, or was being read when something failed."""
+        if self._process is not None:
+            os.close(self._process)
+            self._process = None
         for descriptor, (path, cutter) in self._open.items():
             os.close(descriptor)
             cutter.close()
             path.unlink(missing_ok=True)
         self._open.clear()
+
+
+@contextlib.contextmanager
+def long_turns() -> Iterator[None]:
+    """Schedules this thread, and the programs that it starts in the block, as batch work (sched(7)).
+
+    Server, pg_dump and we feed each other. With each woken at once for every few kilobytes, a tenth of the time would
+    go into switching between them. Where the system forbids it, all stays as it was.
+    """
+    plain = os.sched_getscheduler(0) == os.SCHED_OTHER
+    with contextlib.suppress(PermissionError):
+        if plain:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        if plain:
+            with contextlib.suppress(PermissionError):
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @contextlib.contextmanager
