@@ -75,7 +75,7 @@ def test_a_temporary_directory_that_becomes_full(lab: Lab, small_disk: Callable[
     # The list of files, the volume and the rest: the check passes, and then it is not enough.
     small_disk(lab.base / "temp", "2500k")
     lab.put("srv/big", noise(6_000_000, 1))
-    many = [os.fsencode(f"no/such/file/{'x' * 200}/{number}") for number in range(5000)]
+    many = [os.fsencode(f"no/such/file/{'x' * 200}/{number}") for number in range(8000)]
     with pytest.raises(SpaceError) as caught:
         lab.backup([*lab.listed(), *many])
     assert str(lab.base / "temp") in caught.value.what
