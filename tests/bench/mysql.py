@@ -22,7 +22,7 @@ from statistics import median
 from tests.bench.timing import paired_ratio
 from tests.mariadb import MariaDB, install
 
-DUMP_ROUNDS, RESTORE_ROUNDS = 5, 2
+DUMP_ROUNDS, RESTORE_ROUNDS = 5, 3
 MAX_DUMP = 1.2
 MAX_RESTORE = 0.6
 MAX_MEMORY = 80.0
