@@ -39,6 +39,9 @@ def install(directory: Path) -> Path:
 class MariaDB:
     """A server whose data lie in `directory`/data; `options` are more of mariadbd's."""
 
+    patience = 60
+    """Seconds in which it must have started."""
+
     def __init__(self, directory: Path, options: tuple[str, ...] = SMALL) -> None:
         self.directory = directory
         self.socket = str(directory / "s")
@@ -48,27 +51,30 @@ class MariaDB:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def server_argv(self) -> list[str]:
+        """The start of the server's command line; where it listens comes after it."""
         program = shutil.which("mariadbd", path=os.environ["PATH"] + ":/usr/sbin")
         assert program is not None, "mariadb-server is not installed"
+        # Temporary files of its own, too: a server that starts removes those of others from a common directory.
+        places = [f"--datadir={self.directory}/data", f"--tmpdir={self.directory}"]
+        return [program, "--no-defaults", *places, *AS_ROOT]
+
+    def start(self) -> None:
         with open(self.directory / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [
-                    program,
-                    "--no-defaults",
-                    f"--datadir={self.directory}/data",
+                    *self.server_argv(),
                     f"--socket={self.socket}",
                     f"--port={self.port}",
                     "--bind-address=127.0.0.1",
                     f"--pid-file={self.directory}/pid",
                     "--event-scheduler=OFF",
                     *self._options,
-                    *AS_ROOT,
                 ],
                 stdout=log,
                 stderr=log,
             )
-        end = time.monotonic() + 60
+        end = time.monotonic() + self.patience
         while self._client(b"select 1").returncode != 0:
             running = self._process.poll() is None and time.monotonic() < end
             assert running, (self.directory / "log").read_text(errors="replace")[-3000:]

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import time
 from pathlib import Path
 
 from tests.mariadb import AS_ROOT, SMALL, MariaDB
 
-TIMEOUT = 120
 MYSQL = ("--innodb-redo-log-capacity=16M", "--mysqlx=OFF", "--secure-file-priv=NULL")
 
 MARIADB_PARTS = ("system_tables", "performance_tables", "system_tables_data", "sys_schema")
@@ -89,30 +87,14 @@ class Root:
 class OtherServer(MariaDB):
     """A server of such a root, whose data lie in `directory`/data."""
 
+    patience = 120
+
     def __init__(self, root: Root, directory: Path, options: tuple[str, ...] = ()) -> None:
         super().__init__(directory, options)
         self.root = root
 
-    def start(self) -> None:
-        with open(self.directory / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *self.root.server_argv(self.directory / "data"),
-                    f"--socket={self.socket}",
-                    f"--port={self.port}",
-                    "--bind-address=127.0.0.1",
-                    f"--pid-file={self.directory}/pid",
-                    "--event-scheduler=OFF",
-                    *self._options,
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        end = time.monotonic() + TIMEOUT
-        while self._client(b"select 1").returncode != 0:
-            running = self._process.poll() is None and time.monotonic() < end
-            assert running, (self.directory / "log").read_text(errors="replace")[-3000:]
-            time.sleep(0.1)
+    def server_argv(self) -> list[str]:
+        return self.root.server_argv(self.directory / "data")
 
     def _client(self, script: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
         return self.run(

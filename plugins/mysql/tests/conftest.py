@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -22,6 +24,7 @@ from tklbam_mysql.names import literal, qualified, quote
 from tklbam_mysql.plugin import MysqlPlugin
 from tklbam_mysql.settings import Settings
 
+Made = TypeVar("Made", bound=MariaDB)
 HAS_OWN_CHECKSUMS = ("multi",)
 """Tables whose CHECKSUM TABLE is another each time, since MySQL sums the hidden column of an index up, too."""
 
@@ -108,15 +111,15 @@ def template() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.fixture(scope="session")
-def new_server(template: Path) -> Iterator[Callable[..., RealServer]]:
-    """Makes a running server from the template, with more options of mariadbd's."""
-    made: list[RealServer] = []
+@contextlib.contextmanager
+def _servers(data: Path, new: Callable[..., Made]) -> Iterator[Callable[..., Made]]:
+    """Gives what makes running servers with a copy of `data`; `new` takes a directory and more options."""
+    made: list[Made] = []
 
-    def make(*options: str) -> RealServer:
+    def make(*options: str) -> Made:
         directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
-        shutil.copytree(template, directory / "data")
-        made.append(RealServer(directory, (*SMALL, *options)))
+        shutil.copytree(data, directory / "data")
+        made.append(new(directory, *options))
         made[-1].start()
         return made[-1]
 
@@ -124,6 +127,13 @@ def new_server(template: Path) -> Iterator[Callable[..., RealServer]]:
     for server in made:
         server.stop(signal.SIGKILL)
         shutil.rmtree(server.directory)
+
+
+@pytest.fixture(scope="session")
+def new_server(template: Path) -> Iterator[Callable[..., RealServer]]:
+    """Makes a running server from the template, with more options of mariadbd's."""
+    with _servers(template, lambda directory, *options: RealServer(directory, (*SMALL, *options))) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -207,19 +217,8 @@ def mysql_template(mysql_root: Root) -> Iterator[Path]:
 @pytest.fixture
 def new_mysql(mysql_root: Root, mysql_template: Path) -> Iterator[Callable[..., MySQL]]:
     """Makes a running, empty server, with more options of mysqld's."""
-    made: list[MySQL] = []
-
-    def make(*options: str) -> MySQL:
-        directory = Path(tempfile.mkdtemp(prefix="tklbam-my-"))
-        shutil.copytree(mysql_template, directory / "data")
-        made.append(MySQL(mysql_root, directory, options))
-        made[-1].start()
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.stop(signal.SIGKILL)
-        shutil.rmtree(server.directory)
+    with _servers(mysql_template, lambda directory, *options: MySQL(mysql_root, directory, options)) as make:
+        yield make
 
 
 @pytest.fixture
