@@ -55,7 +55,7 @@ class RowReader:
         exactly = [job for job in transactional if exact.needs_exact(job.table, self._unsafe, self._client)]
         streamed = [job for job in transactional if job not in exactly] if exactly else list(transactional)
         if exactly:
-            with connect(self._server.settings, raw=True) as session:
+            with self._raw_session() as session:
                 self._at_one_moment(streamed, session, exactly)
                 self._exactly(session, exactly)
         elif streamed:
@@ -96,14 +96,13 @@ class RowReader:
                 self._streams.read([streamed], ["--lock-tables" if locked else "--skip-lock-tables"], None)
             rest = [job for job in group if job not in streamed]
             if rest:
-                with connect(self._server.settings, raw=True) as session:
+                with self._raw_session() as session:
                     if locked:
                         rest = self._locking(session, rest)
                     self._exactly(session, rest)
 
     def _locking(self, session: Session, jobs: list[Job]) -> list[Job]:
         """Locks these tables together; the jobs that are left to read: all, or none where that could not be done."""
-        bound_waits(session, self._lock_timeout)
         try:
             session.execute(
                 f"LOCK TABLES {', '.join(f'{qualified(job.table.database, job.table.name)} READ' for job in jobs)}"
@@ -116,8 +115,12 @@ class RowReader:
             return []
         return jobs
 
-    def _exactly(self, session: Session, jobs: Iterable[Job]) -> None:
+    def _raw_session(self) -> Session:
+        session = connect(self._server.settings, raw=True)
         bound_waits(session, self._lock_timeout)
+        return session
+
+    def _exactly(self, session: Session, jobs: Iterable[Job]) -> None:
         for job in jobs:
             last = time.monotonic()
             try:

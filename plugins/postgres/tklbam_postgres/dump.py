@@ -240,9 +240,9 @@ def _dump_and_cut(
 
     def look(pid: int | None) -> None:
         nonlocal contents
-        if pid is not None:
-            pipes.watch(pid)
         if contents is None:
+            if pid is not None:
+                pipes.watch(pid)
             contents = _await_toc(directory / "toc.dat", pid, make_pipes)
         if contents is None:
             pipes.read(1)
