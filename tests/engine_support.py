@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tklbam_core.engine import workspace
 from tklbam_core.engine.cache import Cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest, WriteRequest, WriteResult
@@ -123,10 +124,16 @@ class Lab:
         }
         return WriteRequest(**{**fields, **changes})
 
+    def prepare(self, secret: str = SECRET) -> list[str]:
+        """What preparing says of this laboratory; what it clears in /tmp may be of other tests, killed halfway."""
+        said = self.engine.prepare(self.target, secret)
+        elsewhere = str(workspace.SHORT / workspace.PREFIX)
+        return [line for line in said if elsewhere not in line]
+
     def backup(self, paths: Iterable[bytes] | None = None, **changes: Any) -> WriteResult:
         """As a run of `tklbam backup` does it."""
         self.target.check(write=True)
-        self.engine.prepare(self.target, SECRET)
+        self.prepare()
         return self.engine.write(self.target, self.request(paths, **changes))
 
     def restore(self, name: str = "restored", **changes: Any) -> Path:

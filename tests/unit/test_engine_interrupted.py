@@ -172,11 +172,11 @@ def test_a_half_uploaded_session_is_removed_and_said(two_sessions: Lab, tmp_path
     forget(lab)
     SHAPES[shape](lab)
     left = len(list(lab.store.iterdir()))
-    said = lab.engine.prepare(lab.target, SECRET)
+    said = lab.prepare()
     assert said, "it must say what it removed"
     assert left - len(list(lab.store.iterdir())) == left - 5
     assert [chain.sessions for chain in lab.engine.chains(lab.target)] == [(full,)]
-    assert not lab.engine.prepare(lab.target, SECRET)
+    assert not lab.prepare()
     result = lab.engine.write(lab.target, lab.request())
     assert result.session.kind == "incremental"
     assert (lab.store / "notes.txt").exists()
@@ -214,7 +214,7 @@ def test_a_complete_session_is_never_removed(two_sessions: Lab, tmp_path: Path, 
     lab = two_sessions.copy(tmp_path / "lab")
     COMPLETE[state](lab)
     before = sorted(path.name for path in lab.store.iterdir())
-    lab.engine.prepare(lab.target, SECRET)
+    lab.prepare()
     assert sorted(path.name for path in lab.store.iterdir()) == before
     assert lab.sessions() == 2
     lab.put("srv/c", b"3")
@@ -245,7 +245,7 @@ def test_an_interrupted_first_session_leaves_an_empty_target(lab: Lab) -> None:
     for path in lab.store.iterdir():
         if "vol1" not in path.name:
             path.unlink()
-    assert lab.engine.prepare(lab.target, SECRET)
+    assert lab.prepare()
     assert list(lab.store.iterdir()) == []
     assert lab.backup().session.kind == "full"
 
@@ -254,7 +254,7 @@ def test_with_another_secret_nothing_is_removed(lab: Lab) -> None:
     lab.backup()
     shutil.rmtree(lab.cache)
     before = sorted(path.name for path in lab.store.iterdir())
-    assert any("another secret" in line for line in lab.engine.prepare(lab.target, "not the secret of this archive"))
+    assert any("another secret" in line for line in lab.prepare("not the secret of this archive"))
     assert sorted(path.name for path in lab.store.iterdir()) == before
     with pytest.raises(ArchiveError, match="secret does not open"):
         lab.engine.write(lab.target, lab.request(secret="not the secret of this archive"))
@@ -268,7 +268,7 @@ def test_a_session_that_lost_a_volume_is_told_and_the_next_one_is_full(lab: Lab)
     lab.backup()
     next(lab.store.glob("*full*vol2*")).unlink()
     shutil.rmtree(lab.cache)
-    said = lab.engine.prepare(lab.target, SECRET)
+    said = lab.prepare()
     assert any("damaged" in line and "volume 2 of 3 is missing" in line for line in said)
     assert lab.sessions() == 0
     result = lab.engine.write(lab.target, lab.request())
@@ -284,7 +284,7 @@ def test_two_runs_on_one_target_do_not_meet(lab: Lab) -> None:
         while not list(lab.store.glob("*vol1*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         with pytest.raises(LockedError):
-            lab.engine.prepare(lab.target, SECRET)
+            lab.prepare()
     finally:
         assert process.wait() == 0
     assert lab.sessions() == 1

@@ -57,12 +57,12 @@ def test_an_interrupted_session_that_must_stay_harms_no_later_one(
     forget(lab)
     SHAPES[shape](lab)
     before = {path.name: path.read_bytes() for path in lab.store.iterdir()}
-    said = lab.engine.prepare(lab.target, SECRET)
+    said = lab.prepare()
     assert any("stay there" in line or "damaged" in line for line in said)
     states = {}
     for content, expected in ((b"3", kind), (b"four", "incremental")):  # of other sizes: times may be the same
         lab.put("srv/c", content)
-        lab.engine.prepare(lab.target, SECRET)
+        lab.prepare()
         result = lab.engine.write(lab.target, lab.request())
         assert result.session.kind == expected
         assert lab.engine.verify(lab.target, result.session, SECRET).ok

@@ -116,7 +116,7 @@ def test_a_target_that_refuses_a_file_gets_nothing_of_the_session(lab: FaultyLab
     assert lab.engine.chains(lab.target)[0].sessions == (first,)
     assert lab.temporary_files() == []
     lab.fault = lambda name: None
-    assert lab.engine.prepare(lab.target, SECRET) == []
+    assert lab.prepare() == []
     again = lab.engine.write(lab.target, lab.request())
     assert (again.session.kind, again.warnings) == ("incremental", ())
     assert tree_state(lab.restore()) == tree_state(lab.source)
@@ -182,7 +182,7 @@ def test_a_run_that_comes_second_leaves_the_firsts_files_alone(lab: FaultyLab) -
     finally:
         for holder in holders:
             holder.communicate()
-    assert any("interrupted" in line for line in lab.engine.prepare(lab.target, SECRET))
+    assert any("interrupted" in line for line in lab.prepare())
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -503,7 +503,7 @@ def test_killed_at_every_step_the_next_session_is_right(tmp_path: Path) -> None:
         steps = step + 1
         here = current[0]
         found = here.sessions()
-        here.engine.prepare(here.target, SECRET)
+        here.prepare()
         # A whole session whose manifest was not yet noted here is found to be one.
         sessions = here.sessions()
         assert 1 <= found <= sessions <= 2

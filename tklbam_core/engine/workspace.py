@@ -20,7 +20,7 @@ _LONGEST = 75
 """Characters of a GnuPG home with which its agent's sockets still fit into a socket address (108 bytes)."""
 _MAKING = 600
 """Seconds after which a workspace without a lock is nobody's."""
-_SHORT = Path("/tmp")
+SHORT = Path("/tmp")
 """Where the GnuPG home goes when the temporary directory's own path is too long for that."""
 
 
@@ -61,7 +61,7 @@ def workspace(temp: Path | None) -> Iterator[Workspace]:
     with _locked_directory(temporary_directory(temp)) as (path, lock), contextlib.ExitStack() as more:
         gnupg = path / "gnupg"
         if len(str(gnupg)) > _LONGEST:
-            gnupg, _ = more.enter_context(_locked_directory(_SHORT))
+            gnupg, _ = more.enter_context(_locked_directory(SHORT))
         else:
             gnupg.mkdir(mode=0o700)
         place = Workspace(path, lock, gnupg)
@@ -107,7 +107,7 @@ def _remove(path: Path) -> None:
 def remove_stale(temp: Path | None) -> list[str]:
     """Removes what killed runs left under the temporary directory; says what. Those in use are left alone."""
     said = []
-    places = {temporary_directory(temp), _SHORT}
+    places = {temporary_directory(temp), SHORT}
     for path in sorted(path for place in places for path in place.glob(PREFIX + "*")):
         try:
             status = path.lstat()
