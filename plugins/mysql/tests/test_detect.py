@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,11 @@ def test_option_values_are_what_they_were(tmp_path: Path, value: str) -> None:
     assert read_option_file(str(tmp_path / "f"))["password"] == value
 
 
-def test_option_file_of_the_clients_is_private_and_gone_afterwards(source: Any) -> None:
-    with option_file(next(candidates(source.options))) as argument:
-        path = Path(argument.removeprefix("--defaults-file="))
-        assert path.stat().st_mode & 0o777 == 0o600
-    assert not path.exists()
+def test_option_file_of_the_clients_is_private_and_has_no_name(source: Any) -> None:
+    with option_file(next(candidates(source.options))) as descriptor:
+        status = os.fstat(descriptor)
+        assert (status.st_mode & 0o777, status.st_nlink) == (0o600, 0)
+        assert not os.get_inheritable(descriptor)
 
 
 @pytest.mark.parametrize(

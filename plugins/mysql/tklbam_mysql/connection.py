@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,13 +236,24 @@ def dump_client(server: Server) -> Client:
 
 
 @contextlib.contextmanager
-def option_file(settings: Settings, extra: Sequence[str] = ()) -> Iterator[str]:
-    """A private file that makes a vendor's client enter as `settings` say, with more lines; yields its argument."""
-    with tempfile.TemporaryDirectory(prefix="tklbam-mysql-") as directory:
-        path = Path(directory, "client.cnf")
-        path.touch(mode=0o600)
-        path.write_text(settings.option_file() + "".join(line + "\n" for line in extra), errors="surrogateescape")
-        yield f"--defaults-file={path}"
+def option_file(settings: Settings, extra: Sequence[str] = ()) -> Iterator[int]:
+    """A file that makes a vendor's client enter as `settings` say, with more lines; yields its descriptor.
+
+    It is in memory alone and has no name: nothing is left of a password however this process ends.
+    """
+    descriptor = os.memfd_create("client.cnf")
+    try:
+        os.fchmod(descriptor, 0o600)  # clients pass over what everybody may write to
+        with open(descriptor, "w", errors="surrogateescape", closefd=False) as file:
+            file.write(settings.option_file() + "".join(line + "\n" for line in extra))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def option_argument(descriptor: int) -> str:
+    """The argument for a program that is passed an `option_file`."""
+    return f"--defaults-file=/proc/self/fd/{descriptor}"
 
 
 def set_names(session: Session, **variables: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tklbam_core.api import CommandError, DatabaseError, Process, start
 
-from .connection import GONE, Client, Server, connect, option_file
+from .connection import GONE, Client, Server, connect, option_argument, option_file
 from .jobs import Job, by_database
 from .locks import INTERRUPTED, LockWatch, told
 from .names import quote
@@ -93,9 +93,9 @@ class Streams:
         tables = by_database(jobs)
         splitter = Splitter(tables)
         with option_file(self._server.settings, self._ignored(tables)) as option:
-            argv = [self._client.program, option, *self._options(), *consistency, "--databases", "--", *tables]
+            argv = [self._client.program, option_argument(option), *self._options(), *consistency, "--databases", "--"]
             try:
-                with start([*_large_writes(), *argv], stdout=subprocess.PIPE) as process:
+                with start([*_large_writes(), *argv, *tables], stdout=subprocess.PIPE, pass_fds=[option]) as process:
                     fcntl.fcntl(process.stdout.fileno(), fcntl.F_SETPIPE_SZ, BLOCK)
                     yield _Stream(process, splitter)
                     if not splitter.finish():
