@@ -21,7 +21,7 @@ demo: setup
 
 test: setup
 	tests/install-packages $(SERVERS)
-	servers=$$(tests/newer-servers .cache/servers) && env $$servers $(BIN)/python -m pytest $(PYTEST_ARGS)
+	servers=$$(tests/unpack-servers .cache/servers) && env $$servers $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # MySQL is in no stable release of Debian's; root only.
 test-mysql: setup
