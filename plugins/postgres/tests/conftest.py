@@ -68,13 +68,19 @@ class PgCluster:
         return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--", *argv]
 
     @property
+    def major(self) -> int:
+        return int(self.binaries.parent.name)
+
+    @property
     def options(self) -> dict[str, str]:
         return {"socket": str(self.base), "port": str(self.port)}
 
     @property
     def environment(self) -> dict[str, str]:
-        words = ("statement_timeout=0", "idle_session_timeout=0", "default_transaction_read_only=off")
-        settings = " ".join(f"-c {word}" for word in (*words, "standard_conforming_strings=on"))
+        words = ["statement_timeout=0", "default_transaction_read_only=off", "standard_conforming_strings=on"]
+        if self.major >= 14:
+            words.append("idle_session_timeout=0")
+        settings = " ".join(f"-c {word}" for word in words)
         where = {"PGHOST": str(self.base), "PGPORT": str(self.port)}
         return {**os.environ, **where, "LC_ALL": "C.UTF-8", "PGOPTIONS": settings}
 
@@ -250,14 +256,30 @@ def unpacked(root: Path, place: Path) -> Path:
     # PostgreSQL's programs look for its other files from where they are.
     (binaries.parent / "lib").symlink_to(found.parent / "lib")
     (place / "usr/share").symlink_to(root / "usr/share")
-    loader = next(root.glob("usr/lib*/ld-linux*.so.*"))
-    libraries = ":".join(map(str, root.glob("usr/lib/*-linux-gnu")))
+    loader, libraries = _loader(root, place)
     for program in found.iterdir():
         script = binaries / program.name
         words = [str(loader), "--library-path", libraries, "--argv0", str(script), str(program)]
         script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
         script.chmod(0o755)
     return binaries
+
+
+def _loader(root: Path, place: Path) -> tuple[Path, str]:
+    """The dynamic loader that runs the root's programs, and where it finds their libraries."""
+    loader = next(root.glob("usr/lib/*-linux-gnu/ld-linux*.so.*"))
+    directories = list(root.glob("usr/lib/*-linux-gnu"))
+    if b"--argv0" not in subprocess.run([loader, "--help"], capture_output=True).stdout:
+        # One before glibc 2.33 can't tell a program where it is. This system's C library serves older programs, too.
+        loader = next(Path("/").glob("usr/lib/*-linux-gnu/ld-linux*.so.*"))
+        listed = next(root.glob("var/lib/dpkg/info/libc6:*.list")).read_text()
+        of_libc = {Path(line).name for line in listed.splitlines()}
+        (place / "libraries").mkdir()
+        for library in (path for directory in directories for path in directory.glob("*.so*")):
+            if library.name not in of_libc:
+                (place / "libraries" / library.name).symlink_to(library)
+        directories = [place / "libraries"]
+    return loader, ":".join(map(str, directories))
 
 
 @contextlib.contextmanager
