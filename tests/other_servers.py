@@ -43,7 +43,8 @@ class Root:
 
     def argv(self, program: str) -> list[str]:
         """The start of a command line that runs `program` of this root."""
-        loaders = [*self.path.glob("usr/lib*/ld-linux*.so.*"), *self.path.glob("lib*/ld-linux*.so.*")]
+        # Not by the usual name, which may be a link to /lib: this system's.
+        loaders = list(self.path.glob("usr/lib/*-linux-gnu/ld-linux*.so.*"))
         assert loaders, f"{self.path} is no unpacked root"
         libraries = ":".join(str(path) for path in sorted(self.path.glob("usr/lib/*-linux-gnu")))
         found = next(path for where in ("usr/bin", "usr/sbin") if (path := self.path / where / program).exists())
@@ -64,7 +65,8 @@ class Root:
         if self.is_mariadb:
             (data / "mysql").mkdir(parents=True)
             arguments = ["--bootstrap", "--max-allowed-packet=8M"]
-            parts = [(self._share / f"mariadb_{name}.sql").read_bytes() for name in MARIADB_PARTS]
+            # Before 10.11 they were called after MySQL, and before 10.6 there was no sys schema.
+            parts = [path.read_bytes() for name in MARIADB_PARTS for path in self._share.glob(f"m*_{name}.sql")]
             script = b"use mysql;\nSET @auth_root_socket=NULL;\n" + b"\n".join(parts)
         else:
             arguments, script = ["--initialize-insecure"], b""
