@@ -23,8 +23,12 @@ from tklbam_mysql.connection import Server, Session, connect, reach
 from tklbam_mysql.names import literal, qualified, quote
 from tklbam_mysql.plugin import MysqlPlugin
 from tklbam_mysql.settings import Settings
+from tklbam_mysql.versions import ENDS
 
 Made = TypeVar("Made", bound=MariaDB)
+OWN_ACCOUNTS = re.compile(
+    r"^.*(?:CREATE USER|GRANT|SET DEFAULT)[^\n]*[`'](?:root|PUBLIC|mariadb\.sys)[`'].*\n", re.MULTILINE
+)
 HAS_OWN_CHECKSUMS = ("multi",)
 """Tables whose CHECKSUM TABLE is another each time, since MySQL sums the hidden column of an index up, too."""
 
@@ -160,6 +164,35 @@ def target(_target: RealServer) -> RealServer:
     return _target
 
 
+class OtherMariaDB(OtherServer, RealServer):
+    """A MariaDB of another version, out of a root, and what the tests compare of it."""
+
+
+@contextlib.contextmanager
+def _other_mariadb(variable: str) -> Iterator[OtherMariaDB]:
+    root, directory = Root(Path(os.environ[variable])), Path(tempfile.mkdtemp(prefix="tklbam-my-"))
+    root.install(directory)
+    server = OtherMariaDB(root, directory)
+    server.start()
+    yield server
+    server.stop(signal.SIGKILL)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def newer() -> Iterator[OtherMariaDB]:
+    """An empty server of a newer version than this system's."""
+    with _other_mariadb("TKLBAM_MARIADB_ROOT") as server:
+        yield server
+
+
+@pytest.fixture
+def older() -> Iterator[OtherMariaDB]:
+    """An empty server of an older version than this system's."""
+    with _other_mariadb("TKLBAM_OLD_MARIADB_ROOT") as server:
+        yield server
+
+
 class MySQL(OtherServer):
     """A MySQL server, and what the tests compare of it."""
 
@@ -268,6 +301,13 @@ class Tools:
     def without_volatile(text: str) -> str:
         """A vendor dump without what differs between servers holding the same: host names and sandbox lines."""
         return re.sub(r"^-- Host: .*$", "", text, flags=re.MULTILINE)
+
+    @staticmethod
+    def without_versions(state: str) -> str:
+        """A state without what differs between versions that hold the same: comments, the servers' own accounts, where
+        a column's INVISIBLE stands, what utf8 is called, and when current rows end."""
+        text = re.sub(r"^--.*$", "", state.replace(" INVISIBLE", ""), flags=re.MULTILINE)
+        return OWN_ACCOUNTS.sub("", text).replace("utf8mb3", "utf8").replace(ENDS[1], ENDS[0])
 
 
 @pytest.fixture

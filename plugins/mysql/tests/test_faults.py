@@ -144,14 +144,17 @@ def test_a_table_that_stays_locked_is_named_and_the_rest_is_dumped(
 ) -> None:
     source.sql(
         "CREATE DATABASE d; CREATE TABLE d.good (id int PRIMARY KEY); INSERT INTO d.good VALUES (7);"
-        f"CREATE TABLE d.{table} (id int PRIMARY KEY, {column}) ENGINE={engine}"
+        f"CREATE TABLE d.{table} (id int PRIMARY KEY, {column}) ENGINE={engine};"
+        "CREATE TABLE d.near (id int) ENGINE=MyISAM; INSERT INTO d.near VALUES (8);"
+        "CREATE TABLE d.near_exact (f float) ENGINE=MyISAM; INSERT INTO d.near_exact VALUES (0.5)"
     )
     with source.session() as other:
         other.execute(f"LOCK TABLES d.{table} WRITE")
         report = tools.dump(source, tmp_path, **{"lock-timeout": "1"})
     assert [(each.database, each.table) for each in report.failures] == [("d", table)]
     assert "locked for more than 1 seconds" in report.failures[0].reason
-    assert (tmp_path / "myfs/d/tables/good/rows/first").read_text() == "7\n"
+    rows = {each: (tmp_path / "myfs/d/tables" / each / "rows/first") for each in ("good", "near", "near_exact")}
+    assert [path.read_text() for path in rows.values()] == ["7\n", "8\n", "0.5\n"]
 
 
 def test_view_without_its_definer_does_not_end_the_dump(source: Any, target: Any, tools: Any, tmp_path: Path) -> None:
@@ -167,6 +170,14 @@ def test_view_without_its_definer_does_not_end_the_dump(source: Any, target: Any
     assert restored.failures == ()
     assert [warning for warning in restored.warnings if "dangling" in warning]
     assert target.sql("SELECT count(*) FROM information_schema.VIEWS WHERE TABLE_SCHEMA='d'") == "2\n"
+
+
+def test_the_directory_of_a_file_system_is_no_database(new_server: Any, tools: Any, tmp_path: Path) -> None:
+    server = new_server()
+    (server.directory / "data/lost+found").mkdir()
+    assert "lost+found" in server.sql("SHOW DATABASES")
+    report = tools.dump(server, tmp_path)
+    assert (report.databases, report.failures) == ((), ())
 
 
 @pytest.mark.root
@@ -197,6 +208,24 @@ def test_a_table_that_does_not_fit_leaves_its_database_as_it_was(
     assert "small" in report.failures[0].reason
     assert target.sql("SELECT * FROM d.big; SELECT * FROM fine.t") == "1\t1\n9\n"
     assert "tklbam" not in target.sql("SHOW DATABASES")
+
+
+@pytest.mark.parametrize("loads", ["ON", "OFF"])
+def test_a_value_that_changed_is_told_behind_any_number_of_empty_ones(
+    source: Any, new_server: Any, tools: Any, tmp_path: Path, loads: str
+) -> None:
+    """An empty ENUM draws a warning, too, and is what it was."""
+    source.sql(
+        "SET sql_mode=''; CREATE DATABASE d; USE d; CREATE TABLE t (id int PRIMARY KEY, e enum('a'), n tinyint);"
+        "INSERT INTO t SELECT seq, 'b', 1 FROM seq_1_to_500"
+    )
+    tools.dump(source, tmp_path)
+    target = new_server(f"--local-infile={loads}")
+    assert [each.warnings for each in tools.restore(target, tmp_path).databases] == [()]
+    rows = tmp_path / "myfs/d/tables/t/rows/first"
+    rows.write_text(rows.read_text().replace("500,'',1", "500,'',999"))
+    (result,) = tools.restore(target, tmp_path).databases
+    assert [each.split(" at row")[0] for each in result.warnings] == ["table t: Out of range value for column 'n'"]
 
 
 def test_missing_rows_are_noticed(source: Any, target: Any, tools: Any, tmp_path: Path) -> None:

@@ -173,3 +173,51 @@ def test_values_that_the_server_computes_are_left_to_it(target: MariaDB, tmp_pat
     assert target.sql("SELECT g, a, hex(t), hex(v), w FROM d.t") == (
         "10\t1\t6127292C285C\tNULL\t6127292C285C\n20\t2\t\t00FF\t\n"
     )
+
+
+def test_a_privilege_that_is_not_known_takes_no_others_with_it(
+    source: Any, target: Any, tools: Any, tmp_path: Path
+) -> None:
+    source.sql(
+        "CREATE DATABASE d; CREATE TABLE d.t (a int, `b,)` int); CREATE USER u@'%';"
+        "GRANT SELECT, UPDATE ON *.* TO u@'%'; GRANT INSERT (a, `b,)`), DELETE ON d.t TO u@'%' WITH GRANT OPTION"
+    )
+    tools.dump(source, tmp_path)
+    accounts = tmp_path / "myfs/accounts"
+    accounts.write_text(accounts.read_text().replace("UPDATE", "UPDATE ALL").replace("DELETE", "DELETE ALL"))
+    report = tools.restore(target, tmp_path)
+    failed = [each.reason.split(" TO ")[0] for each in report.failures]
+    assert failed == [f"account `u`@`%`: GRANT {each}" for each in ("UPDATE ALL ON *.*", "DELETE ALL ON `d`.`t`")]
+    grants = target.sql("SHOW GRANTS FOR u@'%'")
+    assert grants == source.sql("SHOW GRANTS FOR u@'%'").replace(", UPDATE", "").replace(", DELETE", "")
+
+
+def test_utf8_stays_what_it_was(source: Any, new_server: Any, tools: Any, tmp_path: Path) -> None:
+    """As older servers' dumps say it; a server may be told to take it for utf8mb4."""
+    source.sql(
+        "CREATE DATABASE d CHARACTER SET utf8mb3; USE d; CREATE TABLE t (a varchar(9) COLLATE utf8mb3_bin);"
+        "CREATE VIEW v AS SELECT CONVERT(a USING utf8mb3) AS c FROM t"
+    )
+    tools.dump(source, tmp_path)
+    for path in (tmp_path / "myfs/d").rglob("*"):
+        if path.name in ("init", "post"):
+            path.write_text(path.read_text().replace("utf8mb3", "utf8"))
+    target = new_server("--old-mode=")
+    assert tools.restore(target, tmp_path).failures == ()
+    assert target.state() == source.state()
+
+
+def test_a_table_of_an_engine_that_is_not_here_is_told(source: Any, target: Any, tools: Any, tmp_path: Path) -> None:
+    source.sql(
+        "CREATE DATABASE d; USE d; CREATE TABLE part (a int) ENGINE=MyISAM; INSERT INTO part VALUES (1);"
+        "CREATE TABLE kept (a int); INSERT INTO kept VALUES (2);"
+        "CREATE TABLE far (a int) ENGINE=MERGE UNION=(part)"
+    )
+    tools.dump(source, tmp_path)
+    for table, engine in (("far", "MRG_MyISAM"), ("kept", "InnoDB")):
+        statement = tmp_path / "myfs/d/tables" / table / "init"
+        statement.write_text(statement.read_text().replace(engine, "ELSEWHERE"))
+    report = tools.restore(target, tmp_path)
+    assert ["table far: Unknown storage engine" in each.reason for each in report.failures] == [True]
+    assert "table kept: Unknown storage engine 'ELSEWHERE'" in report.databases[0].warnings
+    assert target.sql("SHOW TABLES FROM d; SELECT a FROM d.kept") == "kept\npart\n2\n"

@@ -28,6 +28,11 @@ ADMINISTRATIVE = frozenset(
 """User names that are always the server's own: a restore neither replaces nor removes them."""
 PUBLIC = quote("PUBLIC")
 NOT_THERE = frozenset({1146, 1305, 1054, 1049, 1133, 1959})
+LITERAL = r"'(?:[^'\\]|\\.|'')*'"
+_IDENTITY = re.compile(rf" IDENTIFIED (?:BY PASSWORD {LITERAL}|VIA \w+(?: USING {LITERAL}| OR \w+)*)")
+_PRIVILEGE = r"[A-Z_]+(?: [A-Z_]+)*(?: \(`(?:[^`]|``)*`(?:, `(?:[^`]|``)*`)*\))?"
+_SEVERAL = re.compile(rf"GRANT ({_PRIVILEGE}(?:, {_PRIVILEGE})+)( ON .*)", re.DOTALL)
+NOT_UNDERSTOOD = 1064
 _NATIVE_HASH = re.compile(r"\*[0-9A-F]{40}")
 _ROLE = r"`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)?"
 _NAME = r"`(?:[^`]|``)*`@`(?:[^`]|``)*`"
@@ -76,6 +81,7 @@ def _statements(session: Session, server: Server, name: str, role: bool) -> list
         # MySQL names roles that may not be there yet, nor be granted; they have a statement of their own.
         created = [_DEFAULT_ROLE.sub("", each, count=1) for each in created]
     grants = [str(row[0]) for row in session.texts(f"SHOW GRANTS FOR {name}")]
+    grants = [without_identity(grant) for grant in grants]
     if role:
         # A role's grants are listed with those of the roles it holds; each has its own entry.
         grants = [grant for grant in grants if re.search(rf" TO {re.escape(_as_shown(name))}(?: |$)", grant)]
@@ -144,26 +150,43 @@ def apply_accounts(
         for statement in entry.statements:
             if statement.startswith(("CREATE USER", "CREATE ROLE")):
                 continue
-            try:
-                if " ON PACKAGE " in statement:
-                    execute_oracle(session, statement)
-                else:
-                    session.execute(statement)
-            except Error as error:
-                what = f"account {entry.account}: {_without_secrets(statement)}: {reason(error)}"
-                if code(error) in NOT_THERE and missing_is_fine:
+            failed = _run(session, statement)
+            for part, why_not in failed:
+                what = f"account {entry.account}: {_without_secrets(part)}: {reason(why_not)}"
+                if code(why_not) in NOT_THERE and missing_is_fine:
                     applied.warnings.append(what)
                 else:
                     applied.failures.append(DatabaseFailure(database="mysql", reason=what))
-                if statement.startswith("REVOKE "):
-                    # What was granted to all databases but one would be granted to all.
-                    session.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {entry.account}")
-                    break
+            if failed and statement.startswith("REVOKE "):
+                # What was granted to all databases but one would be granted to all.
+                session.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {entry.account}")
+                break
     for statement in held:
         session.execute(statement)
     applied.made = len(made)
     session.execute("FLUSH PRIVILEGES")
     return applied
+
+
+def _run(session: Session, statement: str) -> list[tuple[str, Error]]:
+    """Runs it, one privilege after the other where the server does not know all that it grants; returns what failed."""
+    try:
+        if " ON PACKAGE " in statement:
+            execute_oracle(session, statement)
+        else:
+            session.execute(statement)
+    except Error as error:
+        several = _SEVERAL.fullmatch(statement) if code(error) == NOT_UNDERSTOOD else None
+        if several is None:
+            return [(statement, error)]
+        single = [f"GRANT {each}{several.group(2)}" for each in re.findall(_PRIVILEGE, several.group(1))]
+        return [failure for each in single for failure in _run(session, each)]
+    return []
+
+
+def without_identity(statement: str) -> str:
+    """A GRANT statement that does not say again how the account signs in, which would end that its password expired."""
+    return _IDENTITY.sub("", statement, count=1) if statement.startswith("GRANT ") else statement
 
 
 def _held_roles(session: Session, server: Server, going: set[str]) -> list[str]:

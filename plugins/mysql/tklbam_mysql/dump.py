@@ -70,18 +70,10 @@ def dump_databases(
     dump.warnings += [f"limit {rule.worded('mysql')} matches no database or table" for rule in limits.unmatched()]
     for database in dump.databases:
         _write_definitions(dump.layout, database)
-    jobs, clock = _dump_rows(dump, engines, unsafe, programs, how, progress)
-    infos = _describe_tables(dump, jobs, unsafe, clock.history)
+    jobs, seconds = _dump_rows(dump, engines, unsafe, programs, how, progress)
+    infos = _describe_tables(dump, jobs, unsafe)
     _write_manifest(dump, infos)
-    return _report(dump, infos, clock.seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How the rows were read: seconds by database, and whether with history."""
-
-    seconds: dict[str, float]
-    history: bool
+    return _report(dump, infos, seconds)
 
 
 def _read_definitions(dump: Dump, session: Session, lock_timeout: int) -> None:
@@ -145,7 +137,8 @@ def _dump_rows(
     programs: int,
     how: DumpOptions,
     progress: Progress,
-) -> tuple[dict[str, Job], Reading]:
+) -> tuple[dict[str, Job], dict[str, float]]:
+    """Returns what was read, by table, and the seconds that took, by database."""
     taken = [
         table
         for database in dump.databases
@@ -173,18 +166,16 @@ def _dump_rows(
         for job in jobs.values():
             job.writer.close()
     dump.warnings += reader.problems
-    for table in taken:
-        if table.versioned and not (reader.history and table.has_history):
-            why = (
-                "its history is kept by transaction ids"
-                if table.transaction_precise
-                else "mariadb-dump 10.11 is needed"
-            )
-            dump.warnings.append(f"{table.label}: only the current rows are in the dump, not the past ones ({why})")
+    why = "its history is kept by transaction ids"
+    dump.warnings += [
+        f"{table.label}: only the current rows are in the dump, not the past ones ({why})"
+        for table in taken
+        if table.transaction_precise
+    ]
     for job in jobs.values():
         if job.failed:
             dump.failures.append(DatabaseFailure(database=job.table.database, table=job.table.name, reason=job.failed))
-    return jobs, Reading(reader.clock, reader.history)
+    return jobs, reader.clock
 
 
 def _rows_place(target: Layout, table: Table) -> Path:
@@ -215,16 +206,14 @@ def _lock_decision(dump: Dump, jobs: list[Job], lock_tables: str) -> Callable[[s
     return lambda database: locked[database]
 
 
-def _describe_tables(
-    dump: Dump, jobs: dict[str, Job], unsafe: frozenset[str], history: bool
-) -> dict[str, dict[str, TableFile]]:
+def _describe_tables(dump: Dump, jobs: dict[str, Job], unsafe: frozenset[str]) -> dict[str, dict[str, TableFile]]:
     infos: dict[str, dict[str, TableFile]] = {}
     checksums = _live_checksums(dump, [job.table for job in jobs.values()])
     for database in dump.databases:
         infos[database.name] = {}
         for table in database.tables:
             job = jobs.get(table.label)
-            info = describe(table, unsafe, history)
+            info = describe(table, unsafe)
             info.data = "external" if table.external else "rows" if job else "none"
             if job:
                 info.columns = job.writer.columns or info.columns
@@ -235,9 +224,9 @@ def _describe_tables(
     return infos
 
 
-def describe(table: Table, unsafe: frozenset[str], history: bool) -> TableFile:
+def describe(table: Table, unsafe: frozenset[str]) -> TableFile:
     """How rows of this table print, without the rows."""
-    past = table.has_history and history
+    past = table.has_history
     names = [column.name for column in table.columns]
     return TableFile(
         engine=table.engine,

@@ -21,6 +21,8 @@ _ESCAPES = {
 BLOCK = 256 * 1024
 VECTORS_MARIADB, VECTORS_MYSQL = (11, 7), (9, 0)
 """Versions of dump programs since which they know vectors."""
+HISTORY = (10, 11)
+"""The version of MariaDB's since which they print past rows."""
 
 
 def needs_exact(table: Table, unsafe: frozenset[str], client: Client) -> bool:
@@ -28,8 +30,8 @@ def needs_exact(table: Table, unsafe: frozenset[str], client: Client) -> bool:
     if table.external:
         return False
     names = [table.name, *(column.name for column in table.columns)]
-    if table.transaction_precise:
-        return True  # mariadb-dump refuses it along with others whose history is wanted
+    if table.transaction_precise or (table.versioned and not prints_history(client)):
+        return True  # mariadb-dump refuses the former along with others whose history is wanted
     # Programs that don't know vectors print them as text.
     types = (
         {"float"}
@@ -41,11 +43,15 @@ def needs_exact(table: Table, unsafe: frozenset[str], client: Client) -> bool:
     )
 
 
+def prints_history(client: Client) -> bool:
+    return client.is_mariadb and client.version >= HISTORY
+
+
 def hex_columns(table: Table, unsafe: frozenset[str]) -> list[str]:
     return [column.name for column in table.columns if column.type in HEX_TYPES or column.charset in unsafe]
 
 
-def row_blocks(session: Session, table: Table, unsafe: frozenset[str], history: bool) -> Iterator[bytes]:
+def row_blocks(session: Session, table: Table, unsafe: frozenset[str]) -> Iterator[bytes]:
     """The table's rows as lines of the format, in blocks. `session` is raw (bytes, unbuffered), in its snapshot."""
     printers: list[Callable[[bytes], bytes]] = []
     wanted = []
@@ -64,7 +70,7 @@ def row_blocks(session: Session, table: Table, unsafe: frozenset[str], history: 
             wanted.append(name)
             printers.append(bytes if column.type in _NUMBERS else _print_text)
     source = qualified(table.database, table.name)
-    if table.has_history and history:
+    if table.has_history:
         source += " FOR SYSTEM_TIME ALL"
         if not table.period:
             wanted += ["row_start", "row_end"]

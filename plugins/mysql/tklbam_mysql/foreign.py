@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from .accounts import LITERAL, without_identity
 from .catalogue import Stored
 from .connection import GONE, Error, Server, Session, code
 from .layout import AccountEntry
@@ -30,17 +31,31 @@ _NEVER_MARIADB = frozenset({"TIME_TRUNCATE_FRACTIONAL"})
 """What MariaDB does anyway."""
 
 _TABLESPACE = re.compile(r" /\*!50100 TABLESPACE `((?:[^`]|``)+)` \*/| TABLESPACE = `((?:[^`]|``)+)`(?= ENGINE)")
-_LITERAL = r"'(?:[^'\\]|\\.|'')*'"
-_BY_PASSWORD = re.compile(rf" IDENTIFIED BY PASSWORD ({_LITERAL})")
-_VIA = re.compile(rf" IDENTIFIED VIA (\w+(?: USING {_LITERAL})?)((?: OR \w+(?: USING {_LITERAL})?)*)")
-_WITH = re.compile(rf" IDENTIFIED WITH '(\w+)'(?: AS ({_LITERAL}|0x[0-9A-Fa-f]+))?")
+_BY_PASSWORD = re.compile(rf" IDENTIFIED BY PASSWORD ({LITERAL})")
+_VIA = re.compile(rf" IDENTIFIED VIA (\w+(?: USING {LITERAL})?)((?: OR \w+(?: USING {LITERAL})?)*)")
+_WITH = re.compile(rf" IDENTIFIED WITH '(\w+)'(?: AS ({LITERAL}|0x[0-9A-Fa-f]+))?")
 _MYSQL_OPTION = re.compile(
     r" (PASSWORD HISTORY (?:DEFAULT|\d+)|PASSWORD REUSE INTERVAL (?:DEFAULT|\d+ DAY)"
     r"|PASSWORD REQUIRE CURRENT(?: DEFAULT| OPTIONAL)?|FAILED_LOGIN_ATTEMPTS \d+|PASSWORD_LOCK_TIME (?:\d+|UNBOUNDED)"
-    rf"|(?:ATTRIBUTE|COMMENT) {_LITERAL})"
+    rf"|(?:ATTRIBUTE|COMMENT) {LITERAL})"
 )
 _DYNAMIC = re.compile(r"GRANT ((?:[A-Z]+_[A-Z_]+,?)+) ON \*\.\* TO ")
 _ROLE_RIGHTS = re.compile(r"(?:, (?:CREATE|DROP) ROLE)+(?=,| ON)")
+_GLOBAL = re.compile(r"GRANT ([A-Z_ ]+(?:, [A-Z_ ]+)*) ON (?=\*\.\* TO )")
+SPLIT = (
+    ((10, 5), "REPLICATION SLAVE", ("SLAVE MONITOR",)),
+    ((10, 5), "REPLICATION CLIENT", ("SLAVE MONITOR",)),
+    ((10, 11), "SUPER", ("READ_ONLY ADMIN",)),
+    (
+        (11, 0),
+        "SUPER",
+        (
+            *("BINLOG MONITOR", "SET USER", "FEDERATED ADMIN", "CONNECTION ADMIN", "REPLICATION SLAVE ADMIN"),
+            *("REPLICATION MASTER ADMIN", "BINLOG ADMIN", "BINLOG REPLAY", "SLAVE MONITOR"),
+        ),
+    ),
+)
+"""Since which MariaDB a privilege allows no longer what others do."""
 SAME_METHOD = {"unix_socket": "auth_socket", "auth_socket": "unix_socket"}
 
 
@@ -129,9 +144,9 @@ class _Words:
 
     def _collation(self, name: str) -> str:
         if name not in self._collations:
-            found = (each for each in (name, *_nearest(name)) if self._knows(each))
+            found = (each for near in (name, *_nearest(name)) for each in _spellings(near) if self._knows(each))
             self._collations[name] = next(found, name)
-        if self._collations[name] != name:
+        if self._collations[name] not in _spellings(name):
             self._taken[name] = self._collations[name]
         return self._collations[name]
 
@@ -143,6 +158,13 @@ class _Words:
                 raise
             return False
         return True
+
+
+def _spellings(collation: str) -> tuple[str, ...]:
+    """One collation's names: what is utf8mb3 was called utf8, and is so alone on servers before MariaDB 10.6."""
+    charset, _, rest = collation.partition("_")
+    other = {"utf8": "utf8mb3", "utf8mb3": "utf8"}.get(charset)
+    return (collation, f"{other}_{rest}") if other else (collation,)
 
 
 def _nearest(name: str) -> Iterator[str]:
@@ -162,29 +184,44 @@ def _nearest(name: str) -> Iterator[str]:
         yield "utf8mb4_0900_bin"
 
 
-def account(entry: AccountEntry, server: Server, plugins: frozenset[str]) -> tuple[AccountEntry, list[str]]:
+def account(
+    entry: AccountEntry, server: Server, plugins: frozenset[str], origin: tuple[int, int] | None = None
+) -> tuple[AccountEntry, list[str]]:
     """An account in the server's words, and what of it the server can't keep. `plugins` are its ways to sign in.
 
-    Raises NotCarriedError where nobody could sign in with it, or anybody.
+    `origin` is the MariaDB whose privileges these are, None where that is not known. Raises NotCarriedError where
+    nobody could sign in with it, or anybody.
     """
     lost: list[str] = []
     put = _for_mariadb if server.is_mariadb else _for_mysql
-    statements = [put(statement, server, plugins, lost) for statement in entry.statements]
+    statements = [
+        put(_split(without_identity(each), server, origin), server, plugins, lost) for each in entry.statements
+    ]
     return dataclasses.replace(entry, statements=[each for each in statements if each]), lost
+
+
+def _split(statement: str, server: Server, origin: tuple[int, int] | None) -> str:
+    """A grant with all that its privileges allowed on the server it comes from, as an upgrade in place gives it."""
+    granted = _GLOBAL.match(statement)
+    if granted is None or origin is None or not server.is_mariadb:
+        return statement
+    privileges = granted.group(1).split(", ")
+    for since, privilege, parts in SPLIT:
+        if privilege in privileges and origin < since <= server.version[:2]:
+            privileges += [part for part in parts if part not in privileges]
+    return f"GRANT {', '.join(privileges)} ON {statement[granted.end() :]}"
 
 
 def _for_mysql(statement: str, server: Server, plugins: frozenset[str], lost: list[str]) -> str:
     if server.version < (8,):
         return statement
-    if statement.startswith("GRANT "):
-        return _BY_PASSWORD.sub("", statement)
     if statement.startswith("SET DEFAULT ROLE "):
         return re.sub(r" FOR (?=`(?:[^`]|``)*`@`(?:[^`]|``)*`$)", " TO ", statement)
     by_password, via = _BY_PASSWORD.search(statement), _VIA.search(statement)
     if via:
         method, *said = via.group(1).split(" USING ", 1)
         if via.group(2) or SAME_METHOD.get(method, method) not in plugins:
-            methods = re.sub(rf" USING {_LITERAL}", "", via.group()).removeprefix(" IDENTIFIED VIA ")
+            methods = re.sub(rf" USING {LITERAL}", "", via.group()).removeprefix(" IDENTIFIED VIA ")
             raise NotCarriedError(f"it signs in by {methods}")
         with_ = f" IDENTIFIED WITH {SAME_METHOD.get(method, method)}" + "".join(f" AS {each}" for each in said)
         return statement.replace(via.group(), with_, 1)

@@ -7,7 +7,7 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -18,15 +18,18 @@ from tklbam_core.api import DatabaseError
 from .connection import Error, Session, code, reason
 from .layout import TableFile
 from .names import literal, qualified, quote
-from .versions import VALUE, assignment, end_column, end_of_time, with_end
+from .versions import VALUE, CurrentRows, assignment, end_column, end_of_time, with_end
 
 BATCH = 1 << 20
 TRANSACTION = 8 << 20
 """Bytes of rows after which InnoDB commits: few commits for slow disks, and none long (see `_transactions`)."""
 NO_LOCAL = frozenset({1148, 2068, 3948, 4166})
 ENUM_TRUNCATED = 1265
+UNKNOWN_VARIABLE = 1193
 WARNINGS = 20
-"""So many of a table's warnings are looked at."""
+"""So many of a table's warnings are told."""
+MOST_WARNINGS = 65535
+"""So many a server counts and keeps."""
 SETTINGS = (
     "SET foreign_key_checks=0, unique_checks=0, time_zone='+00:00', "
     "sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_DIR_IN_CREATE'",
@@ -36,6 +39,7 @@ OPTIONAL_SETTINGS = (
     "SET innodb_strict_mode=0",
     "SET max_statement_time=0",
     "SET sql_log_off=1",
+    f"SET max_error_count={MOST_WARNINGS}",
     # What names a character set without a collation was made where this was the default, as newer servers name both.
     "SET default_collation_for_utf8mb4=utf8mb4_general_ci",
     "SET character_set_collations=''",
@@ -62,6 +66,13 @@ def prepare(session: Session) -> None:
     for statement in OPTIONAL_SETTINGS:
         with contextlib.suppress(Error):  # not every server has the variable
             session.execute(statement)
+    understand_utf8(session)
+
+
+def understand_utf8(session: Session) -> None:
+    """Makes utf8 what it is to old servers, whatever it is to this one."""
+    with contextlib.suppress(Error):  # before MariaDB 10.6, and on MySQL, it is nothing else
+        session.execute("SET old_mode='UTF8_IS_UTF8MB3'")
 
 
 def load_rows(
@@ -72,37 +83,52 @@ def load_rows(
 
     Raises DatabaseError when fewer rows arrived than the files hold, `Error` when the server refuses.
     """
-    if info.versioned:
-        session.execute("SET system_versioning_insert_history=1")
+    load = _inserts if info.literal else _bulk
+    current = CurrentRows(statement, info) if info.versioned and not _takes_history(session) else None
     try:
-        if info.literal:
-            count, warnings = _inserts(session, database, table, statement, info, files, tell)
-        else:
-            count, warnings = _bulk(session, database, table, statement, info, files, tell)
+        count, warnings = load(session, database, table, statement, info, files, tell, current)
     finally:
-        if info.versioned:
+        if info.versioned and current is None:
             with contextlib.suppress(Error):
                 session.execute("SET system_versioning_insert_history=0")
-    return _checked(count, warnings, statement, info)
+    past = current.past if current else 0
+    if info.rows is not None and count + past != info.rows:
+        said = f" ({warnings[0]})" if warnings else ""
+        raise DatabaseError(f"{count} of {info.rows - past} rows could be loaded{said}", "See the server's error log.")
+    if current:
+        warnings.append(
+            f"{past} past rows are left out, and the current ones begin now: MariaDB before 10.11 takes no others"
+        )
+    return Loaded(count, warnings)
 
 
-def _checked(count: int, warnings: list[tuple[int, str]], statement: str, info: TableFile) -> Loaded:
-    enums = {name.strip("`") for name in _ENUM.findall(statement)}
-    loaded = Loaded(count, _notable(warnings, enums))
-    if info.rows is not None and count != info.rows:
-        said = f" ({loaded.warnings[0]})" if loaded.warnings else ""
-        raise DatabaseError(f"{count} of {info.rows} rows could be loaded{said}", "See the server's error log.")
-    return loaded
+def _takes_history(session: Session) -> bool:
+    try:
+        session.execute("SET system_versioning_insert_history=1")
+    except Error as error:
+        if code(error) != UNKNOWN_VARIABLE:
+            raise
+        return False
+    return True
 
 
-def _notable(warnings: list[tuple[int, str]], enums: set[str]) -> list[str]:
-    """Warnings that mean a value changed. The empty value of an ENUM always draws one, and doesn't."""
-    notable = []
-    for number, message in warnings:
-        if number == ENUM_TRUNCATED and any(f"'{name}'" in message for name in enums):
-            continue
-        notable.append(f"{message} ({number})")
-    return notable
+def _warnings(session: Session, enums: Set[str]) -> list[str]:
+    """What the server said of the last rows that means a value changed.
+
+    The empty value of an ENUM always draws a warning, and doesn't.
+    """
+    count = session.warning_count
+    if not count:
+        return []
+    said = session.rows("SHOW WARNINGS")
+    notable = [
+        f"{message} ({number})"
+        for level, number, message in said
+        if level != "Note" and (number != ENUM_TRUNCATED or not any(f"'{name}'" in message for name in enums))
+    ]
+    if len(said) < count or count >= MOST_WARNINGS:
+        notable.append("there were more warnings than the server keeps, so values may have changed")
+    return notable[:WARNINGS]
 
 
 def _own_values(statement: str, info: TableFile) -> set[str]:
@@ -120,7 +146,10 @@ def _bulk(
     info: TableFile,
     files: Sequence[Path],
     tell: Callable[[int], None],
-) -> tuple[int, list[tuple[int, str]]]:
+    current: CurrentRows | None,
+) -> tuple[int, list[str]]:
+    dumped = info
+    info = current.info if current else info
     targets, assignments = [], []
     own_values, end = _own_values(statement, info), end_column(statement, info)
     for number, name in enumerate(info.columns):
@@ -141,11 +170,13 @@ def _bulk(
         else:
             targets.append(quote(name))
     count = 0
-    warnings: list[tuple[int, str]] = []
+    warnings: list[str] = []
+    enums = _enums(statement)
     parts = _transactions(info, files)
     for number, part in enumerate(parts):
+        past_before = current.past if current else 0
         try:
-            with _pipe_of(part, tell) as source:
+            with _pipe_of(part, tell, current) as source:
                 session.execute(
                     f"LOAD DATA LOCAL INFILE '{source}' INTO TABLE {qualified(database, table)} CHARACTER SET utf8mb4 "
                     "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\'' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' "
@@ -155,12 +186,18 @@ def _bulk(
             if code(error) not in NO_LOCAL:
                 raise
             rest = [file for each in parts[number:] for file in each]
-            more, said = _inserts(session, database, table, statement, info, rest, tell)
+            if current:
+                current.past = past_before  # what was read of this part did not arrive
+            more, said = _inserts(session, database, table, statement, dumped, rest, tell, current)
             return count + more, warnings + said
         count += session.affected
         if len(warnings) < WARNINGS:
-            warnings += _warnings(session)
+            warnings += _warnings(session, enums)
     return count, warnings
+
+
+def _enums(statement: str) -> frozenset[str]:
+    return frozenset(name.strip("`") for name in _ENUM.findall(statement))
 
 
 def _transactions(info: TableFile, files: Sequence[Path]) -> list[Sequence[Path]]:
@@ -183,12 +220,12 @@ def _transactions(info: TableFile, files: Sequence[Path]) -> list[Sequence[Path]
 
 
 @contextlib.contextmanager
-def _pipe_of(files: Sequence[Path], tell: Callable[[int], None]) -> Iterator[str]:
-    """A name under which the content of all files can be read once, in order."""
+def _pipe_of(files: Sequence[Path], tell: Callable[[int], None], current: CurrentRows | None) -> Iterator[str]:
+    """A name under which the content of all files, or of their current rows, can be read once, in order."""
     reading, writing = os.pipe()
     with contextlib.suppress(OSError):  # a user with many pipes may not have a large one
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, BATCH)
-    feeder = threading.Thread(target=_feed, args=(files, writing, tell), daemon=True)
+    feeder = threading.Thread(target=_feed, args=(files, writing, tell, current), daemon=True)
     feeder.start()
     try:
         yield f"/dev/fd/{reading}"
@@ -197,21 +234,27 @@ def _pipe_of(files: Sequence[Path], tell: Callable[[int], None]) -> Iterator[str
         feeder.join()
 
 
-def _feed(files: Sequence[Path], writing: int, tell: Callable[[int], None]) -> None:
+def _feed(files: Sequence[Path], writing: int, tell: Callable[[int], None], current: CurrentRows | None) -> None:
     with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb", buffering=0) as pipe:
         for path in files:
-            with open(path, "rb", buffering=0) as file:
-                while block := file.read(BATCH):
-                    view = memoryview(block)
-                    while view:
-                        view = view[pipe.write(view) :]
-                    tell(len(block))
+            for block in _blocks(path) if current is None else map(current, _lines(path)):
+                view = memoryview(block)
+                while view:
+                    view = view[pipe.write(view) :]
+                tell(len(block))
 
 
-def _warnings(session: Session) -> list[tuple[int, str]]:
-    if not session.warning_count:
-        return []
-    return [(int(row[1]), str(row[2])) for row in session.rows(f"SHOW WARNINGS LIMIT {WARNINGS}") if row[0] != "Note"]
+def _blocks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(BATCH):
+            yield block
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines, about as many at a time as make a block."""
+    with open(path, "rb") as file:
+        while lines := file.readlines(BATCH):
+            yield b"".join(lines)
 
 
 def _inserts(
@@ -222,12 +265,16 @@ def _inserts(
     info: TableFile,
     files: Sequence[Path],
     tell: Callable[[int], None],
-) -> tuple[int, list[tuple[int, str]]]:
+    current: CurrentRows | None,
+) -> tuple[int, list[str]]:
+    info = current.info if current else info
     names = f" ({', '.join(quote(name) for name in info.columns)})" if info.columns else ""
     start = f"INSERT INTO {qualified(database, table)}{names} VALUES (".encode("utf-8", "surrogateescape")
     end = end_column(statement, info)
     put = computed_values(info) if end is None else with_end(info, end, literal(end_of_time(session)))
-    return insert_lines(session, start, files, tell, put)
+    if current:
+        left, put = put, lambda block: left(current(block))
+    return insert_lines(session, start, files, tell, put, _enums(statement))
 
 
 def insert_lines(
@@ -236,19 +283,22 @@ def insert_lines(
     files: Sequence[Path],
     tell: Callable[[int], None],
     put: Callable[[bytes], bytes] = bytes,
-) -> tuple[int, list[tuple[int, str]]]:
-    """Lines of rows as inserts of about a megabyte, each its own transaction; `put` puts several in other words."""
+    enums: Set[str] = frozenset(),
+) -> tuple[int, list[str]]:
+    """Lines of rows as inserts of about a megabyte, each its own transaction; `put` puts several in other words.
+
+    Returns how many arrived, and the warnings about them, less those about empty values of the columns `enums`.
+    """
     count = 0
-    warnings: list[tuple[int, str]] = []
+    warnings: list[str] = []
     for path in files:
-        with open(path, "rb") as file:
-            while lines := file.readlines(BATCH):
-                block = b"".join(lines).removesuffix(b"\n")
-                session.execute(start + put(block).replace(b"\n", b"),(") + b")")
+        for block in _lines(path):
+            if rows := put(block.removesuffix(b"\n")):
+                session.execute(start + rows.replace(b"\n", b"),(") + b")")
                 count += session.affected
-                if session.warning_count and len(warnings) < WARNINGS:
-                    warnings += _warnings(session)
-                tell(len(block))
+                if len(warnings) < WARNINGS:
+                    warnings += _warnings(session, enums)
+            tell(len(block))
     return count, warnings
 
 

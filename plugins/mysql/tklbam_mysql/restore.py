@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tklbam_core.api import DatabaseError, DatabaseFailure, DatabaseReport, DatabaseResult, Limits, ProgressEvent
 from tklbam_core.api.progress import Progress
@@ -16,6 +17,7 @@ from . import foreign
 from .catalogue import Database, Reader, database_names
 from .connection import GONE, Error, Server, Session, code, connect, reason
 from .layout import DIRECTORY, AccountEntry, Layout
+from .load import understand_utf8
 from .names import HiddenNames, is_hidden, quote
 from .plan import DatabasePlan, leaving, make_plan
 from .stage import Staged, stage
@@ -53,6 +55,7 @@ def restore_databases(
     outcome = Outcome()
     try:
         with connect(server.settings) as session:
+            understand_utf8(session)
             present = {name: set(relations(session, name)) for name in database_names(session)}
             folded = session.value("SELECT @@lower_case_table_names") == 1
             plans = _distinct(make_plan(source, limits, present, folded), outcome)
@@ -67,9 +70,10 @@ def restore_databases(
             _drop_leftovers(session)
         staged = _load_beside(server, plans, state, progress)
         with connect(server.settings) as session:
+            understand_utf8(session)
             done = _swap_all(session, state, staged, outcome)
             _finish(session, done, outcome)
-            _restore_accounts(session, server, entries, state, limits, outcome)
+            _restore_accounts(session, server, entries, source.manifest(), state, limits, outcome)
             if rollback is None:
                 _drop_hidden(session, state)
     except Error as error:
@@ -107,15 +111,26 @@ def _account_plan(session: Session, source: Layout, limits: Limits) -> list[Acco
 
 def _compare_versions(server: Server, source: Layout) -> list[str]:
     manifest = source.manifest()
-    numbers = re.match(r"(\d+)\.(\d+)", str(manifest.get("server_version", "")))
-    if not numbers:
+    there = _version(manifest)
+    if there is None:
         return []
-    there = (int(numbers.group(1)), int(numbers.group(2)))
     if manifest.get("flavour") != server.flavour:
         return [f"the backup is from {manifest.get('server')}, this server is another make: {server}"]
     if there > server.version[:2]:
         return [f"the backup is from a newer server, {manifest.get('server')}; this is {server}"]
     return []
+
+
+def _version(manifest: dict[str, Any]) -> tuple[int, int] | None:
+    numbers = re.match(r"(\d+)\.(\d+)", str(manifest.get("server_version", "")))
+    return (int(numbers.group(1)), int(numbers.group(2))) if numbers else None
+
+
+def _origin(manifest: dict[str, Any]) -> tuple[int, int] | None:
+    """The MariaDB whose privileges a dump's are, None where that is not known. MySQL's are those of the first ones."""
+    if manifest["format"] == 1 or manifest.get("flavour") == "mysql":
+        return (0, 0)
+    return _version(manifest)
 
 
 def _simulated(
@@ -239,6 +254,8 @@ def _finish(session: Session, done: Sequence[Staged], outcome: Outcome) -> None:
     for each in done:
         plan = each.plan
         troubles = make_late(session, plan.name, each.late)
+        # Another engine would keep rows that belong elsewhere, or nowhere.
+        session.execute("SET sql_mode='NO_ENGINE_SUBSTITUTION'")
         for table in plan.tables:
             if table.external:
                 try:
@@ -274,15 +291,16 @@ def _finish(session: Session, done: Sequence[Staged], outcome: Outcome) -> None:
 
 
 def _restore_accounts(
-    session: Session, server: Server, entries: list[AccountEntry], state: State, limits: Limits, outcome: Outcome
-) -> None:
+    session: Session, server: Server, entries: list[AccountEntry], manifest: dict[str, Any], state: State,
+    limits: Limits, outcome: Outcome,
+) -> None:  # fmt: skip
     if not entries:
         return
-    plugins = foreign.ways_to_sign_in(session)
+    plugins, origin = foreign.ways_to_sign_in(session), _origin(manifest)
     known = []
     for entry in entries:
         try:
-            adapted, lost = foreign.account(entry, server, plugins)
+            adapted, lost = foreign.account(entry, server, plugins, origin)
         except foreign.NotCarriedError as error:
             outcome.failures.append(
                 DatabaseFailure(

@@ -17,10 +17,12 @@ from .snapshot import begin_snapshot, hold_commits
 from .streams import Streams
 
 SNAPSHOT = ("--single-transaction",)
+TRIES = 3
+"""Of locking tables together, less those each time that could not be had."""
 
 
 class RowReader:
-    """Reads tables from one server. `clock` has the seconds spent by database; `history` whether past rows are read."""
+    """Reads tables from one server. `clock` has the seconds spent by database."""
 
     def __init__(
         self,
@@ -40,11 +42,10 @@ class RowReader:
         self._progress = progress
         self._total = total
         self._done = 0
-        self.history = client.is_mariadb and client.version >= (10, 11) and server.version >= (10, 11, 0)
         self.clock: dict[str, float] = {}
         self.problems: list[str] = []
         self.at = ""
-        self._streams = Streams(server, client, self.history, lock_timeout, self._tell)
+        self._streams = Streams(server, client, lock_timeout, self._tell)
 
     def read(self, transactional: Sequence[Job], others: Sequence[Job], lock: Callable[[str], bool]) -> None:
         """Reads all rows: `transactional` in one snapshot; `others` after it, locked where `lock(database)` says so.
@@ -52,7 +53,7 @@ class RowReader:
         Raises DatabaseError when the server is lost; a single table's trouble is its job's `failed`.
         """
         self._streams.learn([*transactional, *others])
-        exactly = [job for job in transactional if exact.needs_exact(job.table, self._unsafe, self._client)]
+        exactly = [job for job in transactional if self._needs_exact(job)]
         streamed = [job for job in transactional if job not in exactly] if exactly else list(transactional)
         if exactly:
             with self._raw_session() as session:
@@ -91,29 +92,46 @@ class RowReader:
         for database in sorted({job.table.database for job in jobs}):
             group = [job for job in jobs if job.table.database == database]
             locked = lock(database)
-            streamed = [job for job in group if not exact.needs_exact(job.table, self._unsafe, self._client)]
+            if locked:
+                # The program locks all of them or none, and reads on as if nothing were, without saying which it was.
+                with self._raw_session() as session:
+                    group = self._locking(session, group)
+            streamed = [job for job in group if not self._needs_exact(job)]
             if streamed:
                 self._streams.read([streamed], ["--lock-tables" if locked else "--skip-lock-tables"], None)
             rest = [job for job in group if job not in streamed]
             if rest:
                 with self._raw_session() as session:
-                    if locked:
-                        rest = self._locking(session, rest)
-                    self._exactly(session, rest)
+                    self._exactly(session, self._locking(session, rest) if locked else rest)
 
     def _locking(self, session: Session, jobs: list[Job]) -> list[Job]:
-        """Locks these tables together; the jobs that are left to read: all, or none where that could not be done."""
+        """Locks these tables together, but for those that can't be had, which are told; returns the others."""
+        for _ in range(TRIES):
+            if not jobs or self._lock(session, jobs) is None:
+                return jobs
+            session.execute("SET lock_wait_timeout=1")  # they have been waited for
+            for job in jobs:
+                if (why := self._lock(session, [job])) is not None:
+                    job.failed = told(code(why), why, self._lock_timeout)
+            bound_waits(session, self._lock_timeout)
+            jobs = [job for job in jobs if not job.failed]
+        for job in jobs:
+            job.failed = "others keep locking it, or tables of its database that are to be locked with it"
+        return []
+
+    def _lock(self, session: Session, jobs: Sequence[Job]) -> Error | None:
+        """Locks these tables and no others; returns why that can't be done."""
+        names = [f"{qualified(job.table.database, job.table.name)} READ" for job in jobs]
         try:
-            session.execute(
-                f"LOCK TABLES {', '.join(f'{qualified(job.table.database, job.table.name)} READ' for job in jobs)}"
-            )
+            session.execute(f"LOCK TABLES {', '.join(names)}")
         except Error as error:
             if code(error) in GONE:
-                raise self._server.lost(jobs[0].table.database, reason(error)) from error
-            for job in jobs:
-                job.failed = told(code(error), error, self._lock_timeout)
-            return []
-        return jobs
+                raise self._server.lost(jobs[0].table.label, reason(error)) from error
+            return error
+        return None
+
+    def _needs_exact(self, job: Job) -> bool:
+        return exact.needs_exact(job.table, self._unsafe, self._client)
 
     def _raw_session(self) -> Session:
         session = connect(self._server.settings, raw=True)
@@ -124,7 +142,7 @@ class RowReader:
         for job in jobs:
             last = time.monotonic()
             try:
-                for block in exact.row_blocks(session, job.table, self._unsafe, self.history):
+                for block in exact.row_blocks(session, job.table, self._unsafe):
                     job.writer.write(block)
                     now = time.monotonic()
                     self._tell(len(block), job.table.label, now - last)

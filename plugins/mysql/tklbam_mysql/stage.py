@@ -12,7 +12,7 @@ from functools import partial
 
 from tklbam_core.api import DatabaseError
 
-from .connection import GONE, Error, Server, Session, code, connect
+from .connection import GONE, Error, Server, Session, code, connect, reason
 from .load import explain, load_rows, prepare
 from .names import FOREIGN_KEY, qualified, quote, unquote
 from .objects import make
@@ -106,9 +106,16 @@ def _make_tables(session: Session, staged: Staged, has_sequences: bool) -> None:
         except Error as error:
             if code(error) in GONE:
                 raise
-            raise DatabaseError(f"table {table.name}: {explain(error)}") from error
+            why = "; ".join([explain(error), *_more(session, error)])
+            raise DatabaseError(f"table {table.name}: {why}") from error
         if "DATA DIRECTORY=" in table.statement or "INDEX DIRECTORY=" in table.statement:
             staged.warnings.append(f"table {table.name} is now in the data directory, not in the one it named")
+
+
+def _more(session: Session, error: Error) -> list[str]:
+    """What else the server says about a statement's failure."""
+    said = [str(message) for _, _, message in session.rows("SHOW WARNINGS")]
+    return [message for message in said if message not in reason(error)]
 
 
 def renamed_database(statement: str, name: str, hidden: str) -> str:

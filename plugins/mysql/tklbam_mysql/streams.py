@@ -17,6 +17,7 @@ from pathlib import Path
 from tklbam_core.api import CommandError, DatabaseError, Process, start
 
 from .connection import GONE, Client, Server, connect, option_argument, option_file
+from .exact import prints_history
 from .jobs import Job, by_database
 from .locks import INTERRUPTED, LockWatch, told
 from .names import quote
@@ -56,10 +57,9 @@ class Streams:
     `problems` are warnings; a single table's trouble is its job's `failed`.
     """
 
-    def __init__(self, server: Server, client: Client, history: bool, lock_timeout: int, tell: Tell) -> None:
+    def __init__(self, server: Server, client: Client, lock_timeout: int, tell: Tell) -> None:
         self._server = server
         self._client = client
-        self._history = history
         self._lock_timeout = lock_timeout
         self._tell = tell
         self._names: dict[str, list[str]] = {}
@@ -147,7 +147,7 @@ class Streams:
             *("--net-buffer-length=1M", "--force"),
         ]
         if self._client.is_mariadb:
-            return [*options, *(["--dump-history"] if self._history else [])]
+            return [*options, *(["--dump-history"] if prints_history(self._client) else [])]
         return [*options, "--set-gtid-purged=OFF", "--no-tablespaces", *(
             ["--column-statistics=0"] if self._client.version >= (8, 0) else []
         )]  # fmt: skip
