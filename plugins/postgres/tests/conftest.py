@@ -23,6 +23,7 @@ from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest,
 from tklbam_postgres import connect, plugin
 
 ROOT = os.environ.get("TKLBAM_POSTGRES_ROOT")
+OLD_ROOT = os.environ.get("TKLBAM_OLD_POSTGRES_ROOT")
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=Path())
 SETTINGS = {
     "fsync": "off",
@@ -35,8 +36,8 @@ SETTINGS = {
 }
 
 
-if os.environ.get("CI") and not ROOT:  # where a skip is a failure
-    collect_ignore = ["test_newer.py"]
+if os.environ.get("CI"):  # where a skip is a failure
+    collect_ignore = ([] if ROOT else ["test_newer.py"]) + ([] if ROOT and OLD_ROOT else ["test_older.py"])
 
 
 def free_port() -> int:
@@ -355,6 +356,30 @@ def newer() -> Iterator[PgCluster]:
             yield cluster
     finally:
         shutil.rmtree(place)
+
+
+@pytest.fixture(scope="session")
+def oldest() -> Iterator[PgCluster]:
+    """A server of an older major version."""
+    if not OLD_ROOT:
+        pytest.skip(
+            "TKLBAM_OLD_POSTGRES_ROOT names no Debian root with an older PostgreSQL: "
+            "tests/make-server-root bullseye DIRECTORY postgresql-13"
+        )
+    place = scratch_directory()
+    try:
+        binaries = unpacked(Path(OLD_ROOT), place)
+        with template(binaries) as data, server(data, binaries) as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.fixture
+def older(oldest: PgCluster) -> Iterator[PgCluster]:
+    """An empty server of an older major version."""
+    yield oldest
+    oldest.empty()
 
 
 @pytest.fixture

@@ -124,6 +124,10 @@ def test_a_database_that_takes_no_connections_is_a_failure(cluster: Any, extras:
     assert [each.name for each in report.databases] == ["shop"]
 
 
+UNKNOWN_TO_PYTHON = {"MULE_INTERNAL": "81e481e9", "EUC_TW": "c4e3"}
+"""Encodings, and a few characters in each."""
+
+
 def test_odd_database_names_and_encodings_travel(cluster: Any, other: Any, extras: Path) -> None:
     cluster.sql(
         """
@@ -144,6 +148,11 @@ def test_odd_database_names_and_encodings_travel(cluster: Any, other: Any, extra
         DO $$ BEGIN EXECUTE format('CREATE TABLE %I (a int)', convert_from('\\xe4', 'SQL_ASCII')); END $$;
         """
     )
+    for encoding, character in UNKNOWN_TO_PYTHON.items():
+        cluster.sql(f"CREATE DATABASE \"{encoding}\" ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+        text = f"convert_from('\\x{character}', '{encoding}')"
+        make = f"EXECUTE format('CREATE TABLE %I AS SELECT %1$L || n AS t FROM generate_series(1, 9) n', {text});"
+        cluster.sql(f"DO $$ BEGIN {make} END $$", encoding)
     assert cluster.dump(extras, "-pgsql:läden/Löschung").failures == ()
     assert other.restore(extras).failures == ()
     assert other.databases() == cluster.databases()
@@ -152,6 +161,10 @@ def test_odd_database_names_and_encodings_travel(cluster: Any, other: Any, extra
         assert other.snapshot(name) == cluster.snapshot(name)
     query = "SELECT encode(t::bytea, 'hex'), to_regclass(convert_from('\\xe4', 'SQL_ASCII')) IS NOT NULL FROM b"
     assert other.sql(query, "bytes") == "ff41|t\n"
+    for encoding, character in UNKNOWN_TO_PYTHON.items():
+        name = f"convert_from('\\x{character}', '{encoding}')"
+        script = f"SELECT 'SELECT textsend(max(t)) FROM ' || quote_ident({name}) \\gexec"
+        assert other.sql(f"SET client_encoding = 'SQL_ASCII';\n{script}", encoding) == f"\\x{character}39\n"
 
 
 def test_a_database_of_a_name_that_is_not_utf8_is_a_failure_of_its_own(
@@ -216,7 +229,7 @@ def test_several_clusters_are_found_dumped_and_restored_each_to_its_own(
 
 def test_clusters_are_paired_by_name_and_what_finds_no_partner_is_told() -> None:
     def stored(*names: str) -> list[StoredCluster]:
-        return [StoredCluster(name, 150000, None, {"shop": Path("x")}) for name in names]
+        return [StoredCluster(name, int(name[:2]) * 10000, None, {"shop": Path("x")}) for name in names]
 
     def here(*names: str) -> list[clusters.Cluster]:
         return [clusters.Cluster(name, name, "/run/postgresql", 5432 + n) for n, name in enumerate(names)]
@@ -231,5 +244,7 @@ def test_clusters_are_paired_by_name_and_what_finds_no_partner_is_told() -> None
         [("13/main", "17/main"), ("13/web", "17/web")],
         0,
     )
+    assert paired(stored("13/main", "15/main"), here("17/main")) == ([("15/main", "17/main")], 1)
+    assert paired(stored("13/main", "15/main"), here("17/main"), **{"from": "13/main"})[0] == [("13/main", "17/main")]
     assert paired(stored("15/main", "15/web"), here("15/web")) == ([("15/web", "15/web")], 1)
     assert paired(stored("15/main", "15/web"), here("17/x"), **{"from": "15/web"}) == ([("15/web", "17/x")], 0)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,26 @@ def test_a_missing_locale_says_what_to_do_and_can_be_replaced(other: Any, extras
     report = other.restore(extras, "pgsql:shop", locale="C.UTF-8")
     assert report.failures == ()
     assert "its locale is C.UTF-8" in report.databases[0].warnings[0]
+
+
+def test_collations_that_the_system_got_after_the_server_are_found_and_others_named(
+    make_cluster: Callable[..., Any], cluster: Any, extras: Path
+) -> None:
+    for name, collation in (("shop", "C.utf8"), ("blog", "xx_YY")):
+        cluster.sql(f"CREATE DATABASE {name}")
+        rename = "" if name == "shop" else f"UPDATE pg_collation SET collname = '{collation}' WHERE collname = 'POSIX';"
+        cluster.sql(f'{rename} CREATE TABLE t (a text COLLATE "{collation}")', name)
+    cluster.dump(extras)
+    with make_cluster() as fresh:
+        fresh.sql("ALTER DATABASE template0 ALLOW_CONNECTIONS true")
+        fresh.sql("DELETE FROM pg_collation WHERE collname = 'C.utf8'", "template0")
+        fresh.sql("ALTER DATABASE template0 ALLOW_CONNECTIONS false")
+        report = fresh.restore(extras)
+        assert [each.name for each in report.databases] == ["shop"]
+        (failure,) = report.failures
+        assert (failure.database, "collation xx_YY is not on this system" in failure.reason) == ("blog", True)
+        collation = "SELECT attcollation::regcollation FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum = 1"
+        assert fresh.sql(collation, "shop") == '"C.utf8"\n'
 
 
 def test_another_collation_version_is_a_warning(other: Any, extras: Path, dumped: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tklbam_core.api import RestoreRequest
-from tklbam_postgres import plugin
+from tklbam_postgres import plugin, toc
 
 
 def write_v1(server: Any, base: Path, *databases: str) -> None:
@@ -59,6 +59,19 @@ def test_classic_dump_with_a_member_missing_is_refused(cluster: Any, other: Any,
     (failure,) = report.failures
     assert failure.database == "shop"
     assert "manifest.txt" in failure.reason
+
+
+def test_hidden_columns_of_old_servers_are_told(cluster: Any, other: Any, extras: Path) -> None:
+    cluster.sql("CREATE DATABASE shop; \\connect shop\nCREATE TABLE goods AS SELECT 1 AS a; CREATE TABLE plain ()")
+    write_v1(cluster, extras / "pgfs", "shop")
+    file = extras / "pgfs/shop/toc.dat"
+    contents = toc.read(file)
+    contents.server_version = b"11.22"
+    contents.of_kind("TABLE")[0].with_oids = b"true"
+    toc.write(contents, file)
+    (shop,) = other.restore(extras).databases
+    assert shop.warnings == (f"PostgreSQL {other.major} has no hidden columns oid: left out of table public.goods",)
+    assert other.sql("SELECT a FROM goods", "shop") == "1\n"
 
 
 def _none() -> Any:

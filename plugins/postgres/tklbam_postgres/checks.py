@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from tklbam_core.api import DatabaseError
 
-from . import toc
+from . import toc, versions
 from .connect import Server, connect
 from .layout import StoredDatabase
 
@@ -34,7 +34,7 @@ def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[st
             f"Install its package (often postgresql-{server.major}-{missing[0].replace('_', '-')} or "
             f"postgresql-contrib), then run the restore again.",
         )
-    warnings = []
+    warnings = versions.adapt(stored.toc, server.major)
     if given_up:
         stored.toc.entries = [entry for entry in stored.toc.entries if not _is_extension(stored.toc, entry, given_up)]
         warnings.append(f"PostgreSQL {server.major} has no extension {', '.join(sorted(given_up))}: left out")

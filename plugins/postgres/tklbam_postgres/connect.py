@@ -23,6 +23,7 @@ from tklbam_core.api import CommandError, DatabaseError, run
 
 from .clusters import Cluster
 from .options import Options
+from .toc import RAW
 
 if TYPE_CHECKING:
     import psycopg
@@ -44,6 +45,7 @@ LATER_SETTINGS = ((140000, "idle_session_timeout=0"), (170000, "transaction_time
 SUPERUSER_SETTINGS = ((0, "lc_messages=C"), (170000, "event_triggers=off"))
 """Errors are read; a trigger on logins could keep us out."""
 STARTING = re.compile(r"the database system is (?:starting up|in recovery mode|not (?:yet )?accepting connections)")
+NO_CONVERSION = re.compile(r"conversion between UTF8 and \w+ is not supported")
 STARTUP_TIMEOUT = 60.0
 """Seconds to wait for a server that is on its way: at the system's start, or after a crash."""
 OURS = ("search_path=", "standard_conforming_strings=on")
@@ -155,7 +157,7 @@ def open_connection(server: Server, database: str | None = None, **settings: str
                 "its name has bytes that are not UTF-8, so that nobody can ask for it", "Rename it (ALTER DATABASE)."
             ) from error
         _keep_odd_names(connection)
-        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        if connection.info.parameter_status("server_encoding") in RAW:
             # Whatever bytes are there: the server would look whether they are UTF-8.
             settings.setdefault("client_encoding", "SQL_ASCII")
         try:
@@ -179,6 +181,7 @@ def _when_up(server: Server, database: str) -> psycopg.Connection[Any]:
     import psycopg
 
     deadline = time.monotonic() + STARTUP_TIMEOUT
+    encoding = "UTF8"
     while True:
         try:
             with becoming(server.account):
@@ -192,9 +195,12 @@ def _when_up(server: Server, database: str) -> psycopg.Connection[Any]:
                     connect_timeout=TIMEOUT,
                     application_name=APPLICATION,
                     options=_words([*OURS, *server.settings()]),
-                    client_encoding="UTF8",
+                    client_encoding=encoding,
                 )
         except psycopg.OperationalError as error:
+            if encoding == "UTF8" and NO_CONVERSION.search(str(error)):
+                encoding = "SQL_ASCII"  # bytes as they are
+                continue
             if not STARTING.search(str(error)) or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)

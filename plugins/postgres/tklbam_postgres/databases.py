@@ -14,7 +14,7 @@ from tklbam_core.api import DatabaseError
 from . import catalogue, toc
 from .connect import Server, connect, one_line, open_connection
 from .names import identifier, literal
-from .sqltext import IDENTIFIER, rename_database, statements
+from .sqltext import IDENTIFIER, rename_database, statements, unquote
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,7 +25,8 @@ LOCALE = re.compile(
 )
 TRIES, PAUSE = 20, 0.005
 """How often, and how many seconds apart, sessions are looked for before a rename."""
-OWN_PROPERTIES = ("DATABASE PROPERTIES", "COMMENT", "ACL", "SECURITY LABEL")
+COLLATION = re.compile(rf"\bCOLLATE pg_catalog\.({IDENTIFIER})")
+OWN_PROPERTIES = ("DATABASE PROPERTIES", "COMMENT", "ACL")
 
 
 def create(server: Server, contents: toc.Toc, name: str, locale: str | None, spaces: Iterable[str]) -> int:
@@ -60,6 +61,29 @@ def create(server: Server, contents: toc.Toc, name: str, locale: str | None, spa
         return int(row[0])
 
 
+def find_collations(server: Server, contents: toc.Toc, name: str) -> None:
+    """Has database `name`, new and empty, know what collations its system has: a template knows those of the day it
+    was made. Raises DatabaseError where `contents` needs one that is not there.
+    """
+    wanted = {unquote(found) for entry in contents.entries for found in COLLATION.findall(contents.text(entry.sql))}
+    with connect(server, name) as connection:
+        for last in (False, True):
+            rows = connection.execute(
+                "SELECT collname FROM pg_collation WHERE collnamespace = 'pg_catalog'::regnamespace AND collencoding"
+                " IN (-1, (SELECT encoding FROM pg_database WHERE datname = current_database()))"
+            )
+            missing = sorted(wanted - {row[0] for row in rows})
+            if not missing:
+                return
+            if last:
+                raise DatabaseError(
+                    f"collation {', '.join(missing)} is not on this system",
+                    "Make its locale (locale-gen) and restart PostgreSQL, then run the restore again.",
+                )
+            if server.superuser:
+                connection.execute("SELECT pg_import_system_collations('pg_catalog')")
+
+
 def _bad_locale(error: Exception) -> DatabaseError:
     return DatabaseError(
         f"the database's locale is not on this system: {one_line(error)}",
@@ -86,10 +110,33 @@ def set_properties(server: Server, contents: toc.Toc, name: str, more: Iterable[
     # From inside, as pg_restore does: names and comments are kept in the encoding of the database that one is connected
     # to. What is said elsewhere is in the encoding of elsewhere.
     strings = "on" if contents.standard_strings else "off"
-    with connect(server, name, standard_conforming_strings=strings) as connection:
-        warnings = _execute_all(connection, todo)
+    warnings = execute_inside(server, name, todo, standard_conforming_strings=strings)
     with connect(server) as connection:
-        return warnings + _execute_all(connection, more)
+        warnings += _execute_all(connection, more)
+    return [warning.replace(identifier(name), identifier(original)) for warning in warnings]
+
+
+def set_labels(server: Server, contents: toc.Toc, name: str) -> list[str]:
+    """Security labels of database `name` and what is in it; returns a warning where their provider refuses them.
+
+    It may be one that the database's own settings load, so not in the session in which these are made.
+    """
+    original = contents.text(contents.of_kind("DATABASE")[0].tag)
+    todo = []
+    for entry in contents.of_kind("SECURITY LABEL"):
+        own = contents.text(entry.tag).startswith("DATABASE ")
+        for statement in statements(contents.text(entry.sql)):
+            todo.append(rename_database(statement, original, identifier(name)) if own else statement)
+    strings = "on" if contents.standard_strings else "off"
+    refused = execute_inside(server, name, todo, standard_conforming_strings=strings)
+    refused = [warning.replace(identifier(name), identifier(original)) for warning in refused]
+    return [f"{len(refused)} of {len(todo)} security labels are {refused[0]}"] if refused else []
+
+
+def execute_inside(server: Server, name: str, todo: Iterable[str], **settings: str) -> list[str]:
+    """Warnings about what database `name` refused. Raises DatabaseError where the server is gone."""
+    with connect(server, name, **settings) as connection:
+        return _execute_all(connection, todo)
 
 
 def _execute_all(connection: psycopg.Connection[Any], todo: Iterable[str]) -> list[str]:

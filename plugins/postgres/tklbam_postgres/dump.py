@@ -26,7 +26,7 @@ from tklbam_core.api import (
     start,
 )
 
-from . import catalogue, layout, leftout, roles, selection, sqltext, toc
+from . import catalogue, layout, leftout, public_schema, roles, selection, sqltext, toc
 from .connect import Server, connect, one_line
 from .cut import Rows, cut, is_complete
 from .failures import TableError, failure_of
@@ -157,7 +157,7 @@ def dump_database(
     began = time.monotonic()
     with connect(server, name) as connection:
         every = catalogue.tables(connection)
-        facts = catalogue.database_facts(connection)
+        facts = {**catalogue.database_facts(connection), "public": public_schema.facts(connection)}
         subscriptions = [each for each, _ in catalogue.subscriptions(connection, name)]
     excluded = selection.without_rows(limits, name, every)
     unlogged = [table for table in every if server.standby and table.unlogged and table not in excluded]

@@ -50,7 +50,10 @@ class StoredTable:
 
 @dataclass(frozen=True, slots=True)
 class StoredDatabase:
-    """A database in a backup; `directory` holds its large objects."""
+    """A database in a backup; `directory` holds its large objects.
+
+    `public` is schema public's owner and comment, None where it was dropped, empty where that was not noted.
+    """
 
     name: str
     directory: Path
@@ -58,6 +61,7 @@ class StoredDatabase:
     tables: tuple[StoredTable, ...]
     excluded: frozenset[str] = frozenset()
     collation: dict[str, Any] = field(default_factory=dict)
+    public: dict[str, Any] | None = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -161,6 +165,7 @@ def read_database(name: str, directory: Path) -> StoredDatabase:
         tuple(_read_tables(name, directory)),
         frozenset(facts.get("excluded", ())),
         facts.get("collation", {}),
+        facts.get("public", {}),
     )
 
 

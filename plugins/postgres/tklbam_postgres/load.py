@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CHUNK = 256 << 10
 FROM_STDIN = re.compile(rb"FROM stdin(?=;\s*$)")
 OBJECTS_AT_ONCE = 500
-ROWS_ELSEWHERE = ("TABLE DATA", "BLOBS")
+ELSEWHERE = ("TABLE DATA", "BLOBS", "SECURITY LABEL")
 FIRST_WITH_OBJECTS = (1, 12)
 """Archives before this one do not list large objects one by one: their data entry makes them."""
 
@@ -89,7 +89,7 @@ def _archive(server: Server, contents: toc.Toc, takes: Callable[[toc.Entry], boo
     try:
         contents = toc.readable_by(contents, find_program("pg_restore", server.major)[1], server.major)
         toc.write(contents, directory / "toc.dat")
-        listed = [entry for entry in contents.entries if entry.kind not in ROWS_ELSEWHERE and takes(entry)]
+        listed = [entry for entry in contents.entries if entry.kind not in ELSEWHERE and takes(entry)]
         (directory / "list").write_text("".join(f"{entry.dump_id};\n" for entry in listed))
         if server.account is not None:
             for path in (directory / "toc.dat", directory / "list", directory):
@@ -169,10 +169,11 @@ def _load_rows(
 
 def _loading_connection(server: Server, stored: StoredDatabase, database: str) -> psycopg.Connection[Any]:
     """Set as pg_restore sets its own."""
+    encoding = stored.toc.encoding
     return open_connection(
         server,
         database,
-        client_encoding=stored.toc.encoding,
+        client_encoding="SQL_ASCII" if encoding in toc.RAW else encoding,
         row_security="off",
         xmloption="content",
         synchronous_commit="off",

@@ -20,7 +20,8 @@ class Pair:
 def pair(
     stored: list[StoredCluster], found: list[Cluster], options: Options
 ) -> tuple[list[Pair], list[DatabaseFailure]]:
-    """By full name, else by name without the version (`15/main` goes to `17/main`), else one to one.
+    """By full name, else by name without the version (`15/main` goes to `17/main`, rather than `13/main`), else one to
+    one.
 
     A server of the backup that finds no partner is a failure, with its databases named. Raises DatabaseError where
     there is no server at all, or `options.source` is not in the backup.
@@ -31,14 +32,18 @@ def pair(
             "Install it (apt-get install postgresql) or name one (database-option pgsql:host=…), then restore again.",
         )
     if options.source is not None:
+        names = ", ".join(each.name for each in stored) or "none"
         stored = [each for each in stored if each.name == options.source]
         if not stored:
-            raise DatabaseError(f"the backup holds no PostgreSQL cluster {options.source}")
+            raise DatabaseError(
+                f"the backup holds no PostgreSQL cluster {options.source}",
+                f"Correct database-option pgsql:from; it holds {names}.",
+            )
     if len(stored) == 1 and len(found) == 1:
         return [Pair(stored[0], found[0])], []
     pairs: list[Pair] = []
     for same in (_same_name, _same_name_any_version):
-        for each in stored:
+        for each in sorted(stored, key=lambda each: -each.version):
             if each in [done.stored for done in pairs]:
                 continue
             free = [cluster for cluster in found if cluster not in [done.cluster for done in pairs]]
@@ -50,8 +55,8 @@ def pair(
     failures = [
         DatabaseFailure(
             database=f"cluster {each.name} ({', '.join(each.databases) or 'no databases'})",
-            reason="no cluster of that name is here: make one, or name a server and database-option "
-            f"pgsql:from={each.name}, and restore again",
+            reason="no cluster here is left for it: make one, and restore again with database-option "
+            f"pgsql:from={each.name} and with pgsql:cluster, socket or host for the server that is to have it",
         )
         for each in stored
         if each not in [done.stored for done in pairs]

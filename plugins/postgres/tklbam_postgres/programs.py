@@ -21,6 +21,9 @@ from .names import identifier
 from .sqltext import IDENTIFIER
 
 COMMAND_TABLE = re.compile(rf"(?:TABLE (?:ONLY )?|INDEX .* ON (?:ONLY )?|VIEW )({IDENTIFIER})")
+CREATED = re.compile(rf"Command was: CREATE (?:OR REPLACE )?([A-Z ]+ {IDENTIFIER}(?:\([^)\n]*\))?)")
+"""No more of it: what follows a name may be a password."""
+LOCALE_REMEDY = "Make it (locale-gen) and restart PostgreSQL, then run the restore again."
 UNKNOWN_SETTING = re.compile(
     r'pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"\n'
     r"(?:pg_restore: )?Command was: SET transaction_timeout = 0;\n*"
@@ -79,4 +82,7 @@ def _explain(error: CommandError) -> DatabaseError:
     command = next((number for number, line in enumerate(said) if line.startswith("Command was:")), len(said))
     reason = one_line(" ".join(said[: command or 1])).removeprefix("error: could not execute query: ") or str(error)
     match = COMMAND_TABLE.search(" ".join(said[command:]))
-    return TableError(reason, " ".join(subject[2:-1]) or (match[1] if match else None), "See the server's log.")
+    made = CREATED.match("\n".join(said[command:]))
+    where = " ".join(subject[2:-1]) or (match[1] if match else made[1] if made else None)
+    remedy = LOCALE_REMEDY if "could not create locale" in reason else "See the server's log."
+    return TableError(reason, where, remedy)

@@ -17,7 +17,7 @@ from tklbam_core.api import (
     TklbamError,
 )
 
-from . import catalogue, checks, clusters, databases, layout, options, roles, selection, v1
+from . import catalogue, checks, clusters, databases, layout, options, public_schema, roles, selection, v1
 from .claim import Claim
 from .connect import Server, connect, one_line, reach
 from .failures import failure_of, told
@@ -194,6 +194,8 @@ class _Restore:
             entry.new_oid = databases.create(server, stored.toc, entry.new, self.options.locale, spaces)
             self.journal.save()
             warnings = checks.use_default_tablespace(stored.toc, spaces)
+            databases.find_collations(server, stored.toc, entry.new)
+            warnings += public_schema.prepare(server, stored, entry.new)
             excluded = selection.stored_without_rows(limits, stored)
             rows = load(
                 server,
@@ -210,6 +212,7 @@ class _Restore:
             load_event_triggers(server, stored, entry.new)
             settings = [rename_database(statement, name, identifier(entry.new)) for statement in settings]
             warnings += databases.set_properties(server, stored.toc, entry.new, settings)
+            warnings += databases.set_labels(server, stored.toc, entry.new)
             warnings += checks.collation_warnings(server, stored, entry.new)
             warnings += self._pause(server, entry)
         # Outside: the session that kept the old tables as they are has to end before the database can be renamed.

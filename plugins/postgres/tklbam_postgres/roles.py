@@ -22,10 +22,13 @@ ROLE = re.compile(rf"(CREATE|ALTER|COMMENT ON) ROLE ({IDENTIFIER})", re.DOTALL)
 TABLESPACE = re.compile(rf"CREATE TABLESPACE ({IDENTIFIER})", re.DOTALL)
 IN_DATABASE = re.compile(rf"ALTER ROLE {IDENTIFIER} IN DATABASE ({IDENTIFIER})", re.DOTALL)
 MEMBERSHIP = re.compile(
-    rf"(?P<grant>GRANT {IDENTIFIER} TO {IDENTIFIER})(?: WITH (?P<options>.*?))?(?P<by> GRANTED BY {IDENTIFIER})?",
+    rf"(?P<grant>GRANT {IDENTIFIER} TO (?P<member>{IDENTIFIER}))"
+    rf"(?: WITH (?P<options>.*?))?(?P<by> GRANTED BY {IDENTIFIER})?",
     re.DOTALL,
 )
+INHERIT_OPTION = re.compile(r"\bINHERIT (?:TRUE|FALSE|OPTION)\b")
 SET_OPTION = re.compile(r"\bSET (?:TRUE|FALSE|OPTION)\b")
+MD5 = re.compile(rf"ALTER ROLE ({IDENTIFIER}) WITH (?=.*\bLOGIN\b).* PASSWORD 'md5[0-9a-f]{{32}}'", re.DOTALL)
 GRANTOR = re.compile(rf"\s+GRANTED BY {IDENTIFIER}$")
 LISTED = re.compile(r'\s*((?:"(?:[^"]|"")*"|[^,"])+)')
 FLAGS = {
@@ -61,22 +64,52 @@ def merge(
     warnings: list[str] = []
     later: dict[str, list[str]] = {}
     grants: list[str] = []
+    md5: list[str] = []
     for statement in todo:
         if match := IN_DATABASE.match(statement):
             later.setdefault(unquote(match[1]), []).append(statement)
         elif match := MEMBERSHIP.fullmatch(statement):
-            grants.append(_whole_grant(match) if connection.info.server_version >= 160000 else statement)
+            grants.append(statement)
         elif _applies(statement, existing, protected, spaces):
             warnings += _apply(connection, statement)
+            if match := MD5.match(statement):
+                md5.append(unquote(match[1]))
+    if connection.info.server_version >= 160000:
+        inheriting = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolinherit")}
+        grants = [_whole_grant(statement, inheriting) for statement in grants]
+    if md5 and _asks_for_scram(connection):
+        warnings.append(
+            f"passwords of {', '.join(md5)} are MD5 hashes, with which nobody gets in where pg_hba.conf here says "
+            "scram-sha-256: set these passwords anew, or let pg_hba.conf say md5, which takes both"
+        )
     return warnings + _grant_all(connection, grants), later
 
 
-def _whole_grant(match: re.Match[str]) -> str:
-    """The statement with all that goes without saying for a new membership: one that is there may be otherwise."""
-    grant, options, by = match["grant"], match["options"] or "", match["by"] or ""
-    if not SET_OPTION.search(options):
-        options = f"{options}, SET TRUE" if options else "SET TRUE"
-    return f"{grant} WITH {options}{by}"
+def _asks_for_scram(connection: Connection) -> bool:
+    """Whether pg_hba.conf does so anywhere, or can't be read."""
+    import psycopg
+
+    try:
+        rows = connection.execute("SELECT 1 FROM pg_hba_file_rules WHERE auth_method = 'scram-sha-256' LIMIT 1")
+        return rows.fetchone() is not None
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+
+
+def _whole_grant(statement: str, inheriting: set[str]) -> str:
+    """The statement with all that goes without saying for a new membership: one that is there may be otherwise.
+
+    `inheriting` are the roles that by themselves inherit what they are granted, which is all there was before 16.
+    """
+    match = MEMBERSHIP.fullmatch(statement)
+    assert match is not None
+    said = match["options"] or ""
+    options = [said] if said else []
+    if not INHERIT_OPTION.search(said):
+        options.append(f"INHERIT {'TRUE' if unquote(match['member']) in inheriting else 'FALSE'}")
+    if not SET_OPTION.search(said):
+        options.append("SET TRUE")
+    return f"{match['grant']} WITH {', '.join(options)}{match['by'] or ''}"
 
 
 def _grant_all(connection: Connection, grants: list[str]) -> list[str]:

@@ -20,7 +20,9 @@ MAGIC = b"PGDMP"
 OLDEST, NEWEST = (1, 11), (1, 16)
 KNOWN_BY = ((17, (1, 16, 0)), (16, (1, 15, 0)), (12, (1, 14, 0)), (10, (1, 13, 0)))
 """The newest archive that PostgreSQL's programs read, from a major version on."""
-ODD_CODECS = {"SQL_ASCII": "utf-8", "KOI8R": "koi8_r", "KOI8U": "koi8_u", "UHC": "cp949", "EUC_CN": "gb2312"}
+RAW = ("SQL_ASCII", "MULE_INTERNAL", "EUC_TW")
+"""Of any bytes, or not known to Python: text is what its bytes say, as UTF-8 where they are that."""
+ODD_CODECS = {**dict.fromkeys(RAW, "utf-8"), "KOI8R": "koi8_r", "KOI8U": "koi8_u", "UHC": "cp949", "EUC_CN": "gb2312"}
 AS_OWNER = b", run_as_owner = true"
 EPOCH = (0, 0, 0, 1, 0, 70, 0)
 """Seconds, minutes, hours, day, month (from 0), years since 1900, daylight saving: 1970-01-01."""
