@@ -5,14 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
 from tklbam_core.api import DatabaseReport, Limits, UsageError
-
-if TYPE_CHECKING:
-    from .connection import Session
 
 # Limits may begin with a dash, so options end where the first argument stands.
 SETTINGS = {"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]}
@@ -124,31 +121,11 @@ def fs2mysql(
         return _tell(report, verbose)
     from .script_out import write_script
 
-    session = _session_for(source.has_statements, server)
-    try:
-        with _output(tofile) as output:
-            write_script(
-                source,
-                rules,
-                output,
-                drop_databases=add_drop_database,
-                extended=not skip_extended_insert,
-                session=session,
-            )
-    finally:
-        if session is not None:
-            session.close()
+    with _output(tofile) as output:
+        write_script(source, rules, output, drop_databases=add_drop_database, extended=not skip_extended_insert)
+    for warning in source.losses() if rules.takes_database("mysql") else []:
+        click.echo(f"warning: {warning}", err=True)
     return 0
-
-
-def _session_for(has_statements: bool, server: dict[str, str | None]) -> Session | None:
-    """A server is needed to make sense of a version 1 dump's accounts; without one named, they are left out."""
-    if has_statements or not any(value for key, value in server.items() if key != "root"):
-        return None
-    options = _options(server)
-    from .connection import connect, reach
-
-    return connect(reach(options).settings)
 
 
 def _output(path: str) -> BinaryIO:

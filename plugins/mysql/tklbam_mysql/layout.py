@@ -11,7 +11,6 @@ from typing import Any
 from tklbam_core.api import FormatError
 
 from .catalogue import Stored
-from .connection import Session
 from .names import SYSTEM_DATABASES, from_file_name, to_file_name
 
 DIRECTORY = "myfs"
@@ -139,20 +138,15 @@ class Layout:
         """`kind` is the file: "sequences", "routines", "events"."""
         return read_stored(self.database(database) / kind)
 
-    @property
-    def has_statements(self) -> bool:
-        """Whether accounts are there as statements."""
-        return (self.directory / ACCOUNTS).is_file()
+    def losses(self) -> list[str]:
+        """What of this dump can't be restored anywhere, in words."""
+        return []
 
-    def accounts(self, session: Session) -> list[AccountEntry]:
-        """The accounts; `session` is only needed where they have to be worked out (version 1)."""
-        if not self.has_statements:
+    def accounts(self) -> list[AccountEntry]:
+        if not (self.directory / ACCOUNTS).is_file():
             from .v1 import raw_accounts  # the tables of a script that had them
 
-            return raw_accounts(session, self.tables("mysql"))
-        return self.account_file()
-
-    def account_file(self) -> list[AccountEntry]:
+            return raw_accounts(self.tables("mysql"))
         return [AccountEntry(**values) for values in _json_lines(self.directory / ACCOUNTS)]
 
 

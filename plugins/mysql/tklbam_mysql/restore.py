@@ -62,6 +62,7 @@ def restore_databases(
             foreign.adapt(session, server, plans)
             entries = _account_plan(session, source, limits)
             outcome.warnings += _compare_versions(server, source)
+            outcome.warnings += source.losses() if limits.takes_database("mysql") else []
             unmatched = [rule.worded("mysql") for rule in limits.unmatched()]
             outcome.warnings += [f"limit {rule} matches nothing in the backup" for rule in unmatched]
             if simulate:
@@ -106,7 +107,7 @@ def _distinct(plans: list[DatabasePlan], outcome: Outcome) -> list[DatabasePlan]
 def _account_plan(session: Session, source: Layout, limits: Limits) -> list[AccountEntry]:
     if not limits.takes_database("mysql"):
         return []
-    return accounts_.wanted(source.accounts(session), accounts_.current_account(session))
+    return accounts_.wanted(source.accounts(), accounts_.current_account(session))
 
 
 def _compare_versions(server: Server, source: Layout) -> list[str]:

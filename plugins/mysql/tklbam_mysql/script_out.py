@@ -9,7 +9,6 @@ from tklbam_core.api import Limits
 
 from .accounts import wanted
 from .catalogue import Stored
-from .connection import Session
 from .layout import Layout
 from .load import computed_values
 from .names import literal, quote
@@ -38,9 +37,8 @@ def write_script(
     *,
     drop_databases: bool,
     extended: bool,
-    session: Session | None = None,
 ) -> list[DatabasePlan]:
-    """Writes what `limits` take. `extended`: many rows an INSERT. `session`: for the accounts of a version 1 dump."""
+    """Writes what `limits` take. `extended`: many rows an INSERT."""
     plans = make_plan(source, limits, {})
     put = _Put(output)
     put.text(HEAD)
@@ -64,8 +62,8 @@ def write_script(
     for plan in plans:
         _stored(put, plan.name, [trigger for table in plan.tables for trigger in table.triggers])
         _stored(put, plan.name, plan.events)
-    if limits.takes_database("mysql") and (session is not None or source.has_statements):
-        entries = source.accounts(session) if session is not None else source.account_file()
+    if limits.takes_database("mysql"):
+        entries = source.accounts()
         statements = [statement for entry in wanted(entries, "") for statement in entry.statements]
         # What is granted may be any other account.
         for statement in sorted(statements, key=lambda statement: not statement.startswith("CREATE ")):

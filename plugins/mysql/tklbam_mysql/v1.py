@@ -10,17 +10,21 @@ from typing import Any
 from tklbam_core.api import DatabaseError
 
 from .catalogue import EXTERNAL_ENGINES, Stored
-from .connection import Error, Session, reason
 from .layout import AccountEntry, Layout, TableEntry, TableFile, read_text
-from .names import HiddenNames, qualified, quote
-from .v1_accounts import statements_of
+from .v1_accounts import GRANT_TABLES, statements_of
+from .v1_routines import events_of, routines_of
+from .v1_rows import Row, read_rows
 
 SYSTEM = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 _ENGINE = re.compile(r"\)[^)]*?\b(?:ENGINE|TYPE)\s*=\s*(\w+)", re.IGNORECASE)
+_TYPE = re.compile(r"(\n\)|\)(?=[^\n)]*\Z))\s*TYPE\s*=\s*(\w+)", re.IGNORECASE)
+_WIDTH = re.compile(
+    r"^(\s*`(?:[^`]|``)*`\s+timestamp)\((?:8|10|12|14)\)(\s+NOT NULL(?!\s+default))?", re.MULTILINE | re.IGNORECASE
+)
+"""A timestamp of MySQL 4.0: how wide it was shown. Later servers take that for digits of a second."""
 _SETTINGS = re.compile(
     r"@?@?(?:session\.)?(sql_mode|character_set_client|collation_connection|time_zone)\s*=\s*('[^']*'|\w+)", re.I
 )
-GRANT_TABLES = ("user", "db", "tables_priv", "columns_priv", "procs_priv")
 
 
 class LegacyLayout(Layout):
@@ -55,29 +59,37 @@ class LegacyLayout(Layout):
         return found
 
     def stored(self, database: str, kind: str) -> list[Stored]:
-        return []
+        """Routines and events, which are rows of the raw `mysql` tables."""
+        if kind == "routines":
+            return routines_of(self._rows_of("proc"), database)
+        return events_of(self._rows_of("event"), database) if kind == "events" else []
 
-    def accounts(self, session: Session) -> list[AccountEntry]:
-        """The accounts of the raw `mysql` tables, read with the help of a hidden database on the new server."""
-        return raw_accounts(session, self.tables("mysql"))
+    def losses(self) -> list[str]:
+        """What of the raw `mysql` tables no statement can make."""
+        found = []
+        for row in self._rows_of("func"):
+            name, library = (row[column].decode("utf-8", "replace") for column in ("name", "dl"))
+            found.append(f"function {name} of the library {library} is not restored: install it, and make it again")
+        if any(True for _ in self._rows_of("host")):
+            found.append("rows of mysql.host are not restored: servers ask that table no longer")
+        if any(True for _ in self._rows_of("global_priv")):
+            found.append("accounts in mysql.global_priv are not restored: make them again")
+        if any(True for _ in self._rows_of("servers")):
+            found.append("rows of mysql.servers are not restored: make them again (CREATE SERVER)")
+        return found
+
+    def accounts(self) -> list[AccountEntry]:
+        return raw_accounts(self.tables("mysql"))
+
+    def _rows_of(self, name: str) -> Iterator[Row]:
+        for table in self.tables("mysql"):
+            if table.name == name:
+                yield from read_rows(table)
 
 
-def raw_accounts(session: Session, tables: Sequence[TableEntry]) -> list[AccountEntry]:
+def raw_accounts(tables: Sequence[TableEntry]) -> list[AccountEntry]:
     """Accounts from the raw tables of an old `mysql` database; [] where `user` is not among them."""
-    present = [table for table in tables if table.name in GRANT_TABLES]
-    if not any(table.name == "user" for table in present):
-        return []
-    hidden = HiddenNames().new(0)
-    session.execute(f"CREATE DATABASE {quote(hidden)}")
-    try:
-        rows = {table.name: list(_read_rows(session, hidden, table)) for table in present}
-    except Error as error:
-        raise DatabaseError(
-            f"the accounts of the backup can't be read: {reason(error)}", "Leave them out: --limits=-mysql:mysql."
-        ) from error
-    finally:
-        session.execute(f"DROP DATABASE IF EXISTS {quote(hidden)}")
-    return statements_of(rows)
+    return statements_of({table.name: list(read_rows(table)) for table in tables if table.name in GRANT_TABLES})
 
 
 class LegacyTable(TableEntry):
@@ -91,7 +103,7 @@ class LegacyTable(TableEntry):
             raise DatabaseError(
                 f"{self.database}.{self.name}: {self.directory / 'init'} holds no CREATE TABLE statement"
             )
-        return re.sub(r"\bTYPE=(\w+)([^)]*)$", r"ENGINE=\1\2", creates[0])
+        return in_new_words(creates[0])
 
     @property
     def info(self) -> TableFile:
@@ -101,7 +113,10 @@ class LegacyTable(TableEntry):
         if not rows.is_file():
             return TableFile(engine=name, data="external" if name.lower() in EXTERNAL_ENGINES else "rows", rows=0)
         with open(rows, "rb") as file:
-            count = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+            count, block = 0, b"\n"
+            while more := file.read(1 << 20):
+                count, block = count + more.count(b"\n"), more
+            count += not block.endswith(b"\n")
         return TableFile(engine=name, literal=True, rows=count, files=[("rows", count, rows.stat().st_size)])
 
     def row_files(self) -> list[Path]:
@@ -124,17 +139,18 @@ class LegacyTable(TableEntry):
         return found
 
 
-def _read_rows(session: Session, hidden: str, table: TableEntry) -> Iterator[dict[str, str]]:
-    session.execute(f"USE {quote(hidden)}")
-    session.execute(table.statement)
-    start = f"INSERT INTO {qualified(hidden, table.name)} VALUES (".encode()
-    for path in table.row_files():
-        with open(path, "rb") as file:
-            for line in file:
-                session.execute(start + line.rstrip(b"\n") + b")")
-    columns = [str(row[0]) for row in session.texts(f"SHOW COLUMNS FROM {qualified(hidden, table.name)}")]
-    for row in session.texts(f"SELECT * FROM {qualified(hidden, table.name)}"):
-        yield {name: value or "" for name, value in zip(columns, row, strict=True)}
+def in_new_words(statement: str) -> str:
+    """A CREATE TABLE statement of MySQL 5.0 or before, as later servers understand it."""
+    statement = _TYPE.sub(r"\1 ENGINE=\2", statement)
+    first = _WIDTH.search(statement)
+
+    def plain(match: re.Match[str]) -> str:
+        # The first one of a table was always that of the last change.
+        is_first = first is not None and match.start() == first.start()
+        moment = "CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP" if is_first else "'0000-00-00 00:00:00'"
+        return f"{match.group(1)} NOT NULL DEFAULT {moment}" if match.group(2) else match.group(1)
+
+    return _WIDTH.sub(plain, statement)
 
 
 def statements(text: str, delimiter: str) -> list[str]:

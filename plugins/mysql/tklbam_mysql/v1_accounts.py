@@ -5,12 +5,13 @@ The columns of those tables (`Select_priv`, …) are documented in the MySQL and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .accounts import account_name
 from .layout import AccountEntry
 from .names import literal, qualified, quote
 
+GRANT_TABLES = frozenset(["user", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv", "roles_mapping"])
 Row = Mapping[str, str]
 LOCKED = "/* its password was in the format of before MySQL 4.1 */ ACCOUNT LOCK"
 
@@ -30,10 +31,23 @@ _SPELLED = {
     "Lock_tables": "LOCK TABLES",
 }
 _UNGRANTABLE = frozenset({"Grant"})
+_ONCE = {
+    "Create_view": "Create",
+    "Show_view": "Create",
+    "Create_routine": "Create",
+    "Alter_routine": "Alter",
+    "Create_user": "Grant",
+    "Event": "Super",
+    "Trigger": "Super",
+    "Create_tablespace": "Super",
+    "Delete_history": "Super",
+}
+"""What allowed these before they were privileges of their own: an upgrade gives them to who has that."""
 
 
-def statements_of(tables: Mapping[str, Sequence[Row]]) -> list[AccountEntry]:
-    """Accounts from the rows of `user`, `db`, `tables_priv`, `columns_priv` and `procs_priv` (column → text)."""
+def statements_of(raw: Mapping[str, Iterable[Mapping[str, bytes]]]) -> list[AccountEntry]:
+    """Accounts from the rows of `GRANT_TABLES`, those that there are."""
+    tables = {name: [_as_text(row) for row in rows] for name, rows in raw.items()}
     entries = []
     for user in tables.get("user", []):
         role = user.get("is_role") == "Y"
@@ -52,8 +66,27 @@ def statements_of(tables: Mapping[str, Sequence[Row]]) -> list[AccountEntry]:
                 found.append(
                     f"GRANT {', '.join(privileges)} ON {kind} {place} TO {name}{_list_option(row, 'Proc_priv')}"
                 )
+        found += _roles_and_proxies(tables, user, name)
         entries.append(AccountEntry(name, role, found))
     return sorted(entries, key=lambda entry: (not entry.role, entry.account))
+
+
+def _as_text(row: Mapping[str, bytes]) -> Row:
+    return {column: value.decode("utf-8", "surrogateescape") for column, value in row.items()}
+
+
+def _roles_and_proxies(tables: Mapping[str, Sequence[Row]], user: Row, name: str) -> list[str]:
+    found = []
+    for row in _of(tables.get("roles_mapping", []), user):
+        option = " WITH ADMIN OPTION" if row.get("Admin_option") == "Y" else ""
+        found.append(f"GRANT {quote(row['Role'])} TO {name}{option}")
+    if user.get("default_role"):
+        found.append(f"SET DEFAULT ROLE {quote(user['default_role'])} FOR {name}")
+    for row in _of(tables.get("proxies_priv", []), user):
+        option = " WITH GRANT OPTION" if row.get("With_grant") == "1" else ""
+        proxied = account_name(row["Proxied_user"], row["Proxied_host"], False)
+        found.append(f"GRANT PROXY ON {proxied} TO {name}{option}")
+    return found
 
 
 def _create(user: Row, name: str, role: bool) -> str:
@@ -65,12 +98,17 @@ def _create(user: Row, name: str, role: bool) -> str:
         how = f" IDENTIFIED VIA {plugin}" + (f" USING {literal(password)}" if password else "")
     elif len(password) == 16:
         # No server takes this hash any more; an account without a password must not come of it.
-        return f"CREATE USER {name}{_require(user)}{_limits(user)} {LOCKED}"
+        return f"CREATE USER {name}{_require(user)}{_limits(user)}{_expired(user)} {LOCKED}"
     elif password:
         how = f" IDENTIFIED BY PASSWORD {literal(password)}"
     else:
         how = ""
-    return f"CREATE USER {name}{how}{_require(user)}{_limits(user)}"
+    locked = " ACCOUNT LOCK" if user.get("account_locked") == "Y" else ""
+    return f"CREATE USER {name}{how}{_require(user)}{_limits(user)}{_expired(user)}{locked}"
+
+
+def _expired(user: Row) -> str:
+    return " PASSWORD EXPIRE" if user.get("password_expired") == "Y" else ""
 
 
 def _require(user: Row) -> str:
@@ -102,7 +140,8 @@ def _limits(user: Row) -> str:
 
 
 def _global(user: Row, name: str) -> list[str]:
-    privileges = _privileges(user)
+    earlier = {f"{new}_priv": user.get(f"{old}_priv", "N") for new, old in _ONCE.items()}
+    privileges = _privileges(earlier | dict(user))
     return [f"GRANT {', '.join(privileges)} ON *.* TO {name}{_option(user)}"] if privileges else []
 
 
