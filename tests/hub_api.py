@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.ports import free_port
+
 BASE = "/api/backup/"
 MOMENT = "2026-11-25 03:00:00"
 
@@ -154,7 +156,7 @@ def served(api: Api, port: int = 0) -> Iterator[Api]:
         def log_message(self, format: str, *args: object) -> None:
             """The tests look at `api.asked`."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), Handler)
     api.url = f"http://127.0.0.1:{server.server_port}{BASE}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -14,6 +14,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.ports import free_port
+
 USERNAME = "anna"
 PASSWORD = "correct horse battery staple"
 SERVE = ("-m", "tklbam_hub.cli.main", "serve")
@@ -31,9 +33,7 @@ class HubServer:
         self.username, self.password = USERNAME, PASSWORD
         self.storage = directory / "storage"
         self.storage.mkdir()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.api_url = f"{self.url}/api/backup/"
         self.environment = {
@@ -83,7 +83,7 @@ class HubServer:
                     stdout=log,
                     stderr=log,
                 )
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while True:
             with contextlib.suppress(OSError, urllib.error.URLError):
                 with urllib.request.urlopen(f"{self.url}/healthz", timeout=10) as answer:

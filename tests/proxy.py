@@ -15,6 +15,8 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.ports import free_port
+
 BLOCK = 1 << 14
 T = TypeVar("T")
 
@@ -36,8 +38,8 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls))
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        self.port = free_port()
+        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls))
 
     def cut_after(self, *counts: int) -> None:
         """Cuts a connection in the middle of its work: the one through which the count-th byte from now on passes, and

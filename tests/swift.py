@@ -19,7 +19,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,8 @@ import time
 from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from pathlib import Path
+
+from tests.ports import free_port
 
 RELEASE = "swift==2.38.3"
 KEY, SECRET, REGION = "test:tester", "testing-secret-3b1f", "us-east-1"
@@ -38,7 +39,7 @@ APPENDER, APPENDER_SECRET = "test:appender", "appender-secret-90aa"
 TEMPORARY, TEMPORARY_SECRET = "test:temporary", "temporary-secret-51fe"
 """One who needs a session token: a time (seconds since 1970, as text) until which it is good. See `session_token`."""
 KINDS = ("account", "container", "object", "proxy")
-PATIENCE = 60
+PATIENCE = 180
 """Seconds in which a server must have come up."""
 
 COMMON = """\
@@ -250,18 +251,6 @@ def session_token(seconds: float) -> str:
     return f"{time.time() + seconds:.3f}"
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that the kernel says are free."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
 class Swift:
     """A server whose objects lie in `directory`, which must be on a file system with user attributes.
 
@@ -276,7 +265,7 @@ class Swift:
             APPENDER: APPENDER_SECRET,
             TEMPORARY: TEMPORARY_SECRET,
         }
-        self.ports = dict(zip(KINDS, free_ports(len(KINDS)), strict=True))
+        self.ports = {kind: free_port() for kind in KINDS}
         self._python = environment() / "bin/python"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         (directory / "node/d1").mkdir(parents=True)
@@ -317,6 +306,8 @@ class Swift:
     @property
     def log(self) -> str:
         """What the front server logged: a line a request."""
+        # It may have answered the last one without having written its line; it does one thing after the other.
+        _ask(self.port, "GET", "/healthcheck")
         return (self.directory / "proxy.log").read_text(errors="replace")
 
     def start(self, *kinds: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.hub_api import API_KEY, MOMENT, SUBKEY, Hostile, Script, hostile, response
+from tests.ports import free_port
 from tklbam_core.api import BackupRecord, HubError, HubLocation, HubUnavailableError
 from tklbam_profiles_hub.client import HubClient
 from tklbam_profiles_hub.connection import Patience
@@ -46,7 +47,7 @@ def failure(
         began = time.monotonic()
         with pytest.raises(HubError) as caught:
             call(client(server, patience))
-        assert time.monotonic() - began < patience.total + 2
+        assert time.monotonic() - began < patience.total + 10, "it waits without end"
     said = f"{caught.value.what}\n{caught.value.remedy}"
     assert said.count("\n") == 1
     assert all(line.isprintable() for line in said.split("\n"))
@@ -199,7 +200,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 
 
 def test_an_endless_answer_is_left_once_it_is_too_large() -> None:
-    error = failure(endless(HEAD, b" " * 65536), HubClient.credentials, QUICK)
+    error = failure(endless(HEAD, b" " * 65536), HubClient.credentials)
     assert "larger than" in error.what
 
 
@@ -241,10 +242,8 @@ def test_a_broken_connection(script: Script) -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     with pytest.raises(HubUnavailableError, match="can't be reached"):
-        HubClient(HubLocation(url=f"http://127.0.0.1:{port}/"), SUBKEY, QUICK).records()
+        HubClient(HubLocation(url=f"http://127.0.0.1:{free_port()}/"), SUBKEY, QUICK).records()
 
 
 # --- elsewhere -------------------------------------------------------------------------------------------------------

@@ -18,15 +18,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.ports import free_port
+
 USER, PASSWORD = "joe", "pa'ss, \\w\"ord%41 x"
 """A password with everything in it that some program could trip over."""
-PATIENCE = 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PATIENCE = 180
 
 
 def hashed(kind: str, password: str = PASSWORD) -> str:

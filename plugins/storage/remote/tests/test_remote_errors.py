@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from plugins.storage.remote.tests.places import Place, opened
-from plugins.storage.remote.tests.servers import PASSWORD, Certificates, Server, free_port, imapd
+from plugins.storage.remote.tests.servers import PASSWORD, Certificates, Server, imapd
 from tests import swift as openstack
+from tests.ports import free_port
 from tklbam_core.api import EngineAddress, SpaceError, TargetError, TklbamError
 from tklbam_core.testing.storage import NAMES
 from tklbam_storage_remote.bridge.faults import Fault

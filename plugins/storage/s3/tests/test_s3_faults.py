@@ -18,6 +18,7 @@ from tests import swift as servers
 from tests.e2e.machine import Machine
 from tests.e2e.small import assert_clear, conf, initialised
 from tests.engine_support import SECRET, Lab, noise, tree_state
+from tests.ports import free_port
 from tests.proxy import Proxy, proxy
 from tests.swift import Swift, session_token
 from tklbam_core.api import TargetError
@@ -114,10 +115,10 @@ def test_a_server_that_stays_away_is_an_error_and_the_next_backup_is_sound(
     system: Machine, bucket: Bucket, between: Proxy, swift: Swift
 ) -> None:
     impatient(system)
-    between.rate = 600_000
+    between.rate = 200_000  # so that it is not at its end before we see that it has begun
     running = start_backup(system, "--quiet")
     wait_until(lambda: any(name.startswith(FULL) for name in names(bucket)))
-    between.target = servers.free_ports(1)[0]
+    between.target = free_port()
     between.cut()
     out, err = running.communicate(timeout=180)
     assert running.returncode == 1, out + err
@@ -163,7 +164,7 @@ def test_what_is_wrong_with_keys_is_said_at_once(system: Machine) -> None:
 def test_what_is_wrong_with_an_address_is_said(
     address: str, options: dict[str, str], what: str, remedy: str, bucket: Bucket
 ) -> None:
-    place = address.format(port=bucket.server.port, bucket=bucket.name, nobody=servers.free_ports(1)[0])
+    place = address.format(port=bucket.server.port, bucket=bucket.name, nobody=free_port())
     with pytest.raises(TargetError) as caught:
         opened(place, options, FIRST).check(write=False)
     assert what in caught.value.what
@@ -221,10 +222,10 @@ def test_keys_that_nobody_renews_are_an_error_that_says_so(lab: Lab, swift: Swif
     bucket = new_bucket(swift)
     bucket.target().check(write=True)
     address = f"s3://127.0.0.1:{between.port}/{bucket.name}/web1"
-    target = opened(address, {"s3-tls": "no"}, Temporary(8)())
     engine = DuplicityEngine(lab.cache, lab.base / "temp", patience=Patience(retries=1))
-    engine.prepare(target, SECRET)
+    engine.prepare(opened(address, {"s3-tls": "no"}, FIRST), SECRET)
     between.rate = 200_000
+    target = opened(address, {"s3-tls": "no"}, Temporary(8)())
     with pytest.raises(TargetError, match="expired") as caught:
         engine.write(target, lab.request())
     assert caught.value.remedy

@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests import swift as servers
+from tests.ports import free_port
 from tests.proxy import Proxy, proxy
-from tests.swift import Swift, free_ports, session_token
+from tests.swift import Swift, session_token
 from tklbam_core.api import Target, TargetError
 from tklbam_core.engine.patience import Patience, patient
 
@@ -96,7 +97,7 @@ def test_a_service_that_is_away_for_long_is_worth_the_core_s_patience(bucket: Bu
     bucket.target().check(write=True)
     address = f"s3://127.0.0.1:{between.port}/{bucket.name}/web1"
     weak = opened(address, {"s3-tls": "no", "network-retries": "0"}, FIRST)
-    there, between.target = between.target, free_ports(1)[0]
+    there, between.target = between.target, free_port()
     with pytest.raises(TargetError) as caught:
         weak.write(MANIFEST, io.BytesIO(b"x"))
     assert caught.value.transient
