@@ -7,13 +7,16 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.swift import Swift
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("tests", deadline=None)
+# How long an example takes, or to think of one, says more about the machine than about the code. A directory or the
+# like that examples share is theirs to clear.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("tests")
 
 

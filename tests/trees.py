@@ -117,7 +117,8 @@ def _host_sources() -> Iterator[tuple[str, str]]:
 def _share_network_settings(work: Path) -> None:
     dumped = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True)
     wanted = [line for line in dumped.stdout.splitlines() if NETWORK_OPTIONS.match(line)]
-    settings = [*wanted, 'Acquire::Languages "none";']  # no translations: a third of the tree's size
+    # A mirror that fails once is asked again; no translations: a third of the tree's size.
+    settings = [*wanted, 'Acquire::Retries "5";', 'Acquire::Languages "none";']
     (work / "etc/apt/apt.conf.d/00host-network").write_text("".join(f"{line}\n" for line in settings))
     named = [Path(path) for line in wanted for path in re.findall(r'"(/[^"]+)"', line)]
     for file in [Path("/etc/resolv.conf"), *sorted(Path("/etc/apt/auth.conf.d").glob("*.conf")), *named]:

@@ -131,14 +131,15 @@ def test_failures_are_forgotten(sign_in: Callable[..., bool], monkeypatch: pytes
 
     from tklbam_hub.throttle import limits
 
+    quarter = time.time() // 900 * 900
+    monkeypatch.setattr(time, "time", lambda: quarter)
     for _ in range(3):
         sign_in("victim", "wrong", "203.0.113.1")
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 899)
+    monkeypatch.setattr(time, "time", lambda: quarter + 1799)
     assert not sign_in("victim", "right password", "203.0.113.1"), "the next quarter of an hour still remembers"
-    monkeypatch.setattr(time, "time", lambda: now + 2000)
+    monkeypatch.setattr(time, "time", lambda: quarter + 1801)
     assert sign_in("victim", "right password", "203.0.113.1")
-    monkeypatch.setattr(time, "time", lambda: now + 4000)
+    monkeypatch.setattr(time, "time", lambda: quarter + 4000)
     assert limits.forget_old() >= 3
 
 

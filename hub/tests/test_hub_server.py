@@ -136,6 +136,15 @@ def test_a_copy_of_a_running_hub_takes_its_place(hub: HubServer, tmp_path: Path)
         assert moved.get("records/").error == (400, "BackupAccount.InvalidSubKey")
 
 
+def is_read(client: socket.socket) -> bool:
+    """Whether all that was sent has been read, by a server on this machine."""
+    ends = [f"0100007F:{port:04X}" for _, port in (client.getsockname(), client.getpeername())]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # What the one has still to send, and the other still to read.
+    sent, read = (next(row[4].split(":") for row in rows if row[1:3] == each) for each in (ends, ends[::-1]))
+    return int(sent[0], 16) == int(read[1], 16) == 0
+
+
 def test_a_stop_lets_running_requests_end(tmp_path: Path) -> None:
     with hub_server(tmp_path) as server:
         client = linked(server)
@@ -146,7 +155,8 @@ def test_a_stop_lets_running_requests_end(tmp_path: Path) -> None:
         ).encode()
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as slow:
             slow.sendall(head + body[:10])
-            time.sleep(1)  # it has begun to read
+            while not is_read(slow):
+                time.sleep(0.02)
             process = server.process
             assert process is not None
             process.send_signal(signal.SIGTERM)

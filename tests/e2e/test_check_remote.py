@@ -19,7 +19,12 @@ from tests.swift import Swift
 from tests.unit.snapshots import snapshot
 
 pytestmark = pytest.mark.root
-BUCKET = "check-remote"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> str:
+    """Of this module's system alone: another may follow it on the same server, when tests move between processes."""
+    return f"check-remote-{secrets.token_hex(6)}"
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +42,10 @@ def client(swift: Swift) -> Any:
 
 
 @pytest.fixture(scope="module")
-def made(swift: Swift, client: Any, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+def made(swift: Swift, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """A system with a full session of several volumes and two increments in S3."""
     system = initialised(tmp_path_factory.mktemp("remote") / "root")
-    conf(system, f"address s3://127.0.0.1:{swift.port}/{BUCKET}/web1", "storage-option s3-tls=no", "volsize 1")
+    conf(system, f"address s3://127.0.0.1:{swift.port}/{bucket}/web1", "storage-option s3-tls=no", "volsize 1")
     fields = f"access-key = {servers.KEY}\nsecret-key = {servers.SECRET}\n"
     system.write("/etc/tklbam/credentials", f"[s3://127.0.0.1:{swift.port}]\n{fields}", 0o600)
     system.write("/etc/tklbam/overrides", "/srv\n")
@@ -86,20 +91,20 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes | None]]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_damage_there_is_found(made: Machine, client: Any, tmp_path: Path, what: str) -> None:
+def test_damage_there_is_found(made: Machine, client: Any, bucket: str, tmp_path: Path, what: str) -> None:
     pattern, harm = DAMAGE[what]
-    listed = client.list_objects_v2(Bucket=BUCKET, Prefix="web1/")["Contents"]
+    listed = client.list_objects_v2(Bucket=bucket, Prefix="web1/")["Contents"]
     key = next(each["Key"] for each in listed if re.search(pattern, each["Key"]))
-    content = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    content = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     harmed = harm(content)
     try:
         if harmed is None:
-            client.delete_object(Bucket=BUCKET, Key=key)
+            client.delete_object(Bucket=bucket, Key=key)
         else:
-            client.put_object(Bucket=BUCKET, Key=key, Body=harmed)
+            client.put_object(Bucket=bucket, Key=key, Body=harmed)
         test = outcome(made, tmp_path, status=1)
     finally:
-        client.put_object(Bucket=BUCKET, Key=key, Body=content)
+        client.put_object(Bucket=bucket, Key=key, Body=content)
     assert test["outcome"] == "failed"
     (problem,) = test["problems"]
     assert ("volume 3 of" if harmed is None else key.rpartition("/")[2]) in problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -46,13 +47,15 @@ def b(tmp_path: Path) -> Iterator[Machine]:
 
 
 def run_until(made: Machine, reached: Callable[[], bool], *words: str, delay: float = 0.0) -> int:
-    """Runs a command and kills it, with SIGKILL, `delay` seconds after something is reached; its exit status."""
+    """Runs a command and kills it, with SIGKILL, `delay` seconds after something is reached, unless it has come to its
+    end; its exit status."""
     process = subprocess.Popen(
         made.command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while process.poll() is None and not reached():
         time.sleep(0.001)
-    time.sleep(delay)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(delay)
     process.send_signal(signal.SIGKILL)
     return process.wait()
 
@@ -135,10 +138,17 @@ def test_a_backup_killed_at_any_moment_is_followed_by_a_good_one(small: Machine,
     address = f"file://{tmp_path / 'target'}"
     words = ["backup", "--address", address, "--volsize", "1"]
     chance = random.Random(7)
+    began = time.monotonic()
+    small.tklbam("backup", "--address", f"file://{tmp_path / 'measured'}", "--volsize", "1")
+    whole = time.monotonic() - began
     killed = 0
     for number in range(10):
         small.write(f"/srv/{number % 3}", os.urandom(1_000_000))
-        killed += run_until(small, lambda: True, *words, delay=chance.uniform(0.2, 1.8)) == -signal.SIGKILL
+        began = time.monotonic()
+        if run_until(small, lambda: True, *words, delay=whole * chance.uniform(0.1, 1.0)) == -signal.SIGKILL:
+            killed += 1
+        else:
+            whole = time.monotonic() - began  # the machine has become quicker
         if number % 3 == 2:
             small.tklbam(*words)
             assert not (small.root / "TKLBAM").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import pty
@@ -48,8 +49,8 @@ def at_terminal(arguments: Sequence[str], answers: Sequence[str]) -> tuple[int, 
     child, screen = pty.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-c", "from tklbam_core.cli.main import main; main()", *arguments])
-    seen, deadline = "", time.monotonic() + 30
-    waiting = list(answers)
+    seen, deadline = "", time.monotonic() + 120
+    waiting, decoder = list(answers), codecs.getincrementaldecoder("utf-8")()
     while time.monotonic() < deadline:
         ready, _, _ = select.select([screen], [], [], 0.2)
         if ready:
@@ -59,7 +60,7 @@ def at_terminal(arguments: Sequence[str], answers: Sequence[str]) -> tuple[int, 
                 break
             if not got:
                 break
-            seen += got.decode()
+            seen += decoder.decode(got)
         elif waiting and seen.endswith(": "):
             os.write(screen, waiting.pop(0).encode() + b"\n")
             seen += "<typed>"

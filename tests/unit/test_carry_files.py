@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.small_disks import tmpfs
@@ -288,7 +288,7 @@ def test_a_path_that_leads_out_is_refused(extras: Path, name: str) -> None:
         CarryReader(extras)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(st.binary(min_size=1, max_size=40).filter(lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b"..")))
 def test_any_name_at_all_is_carried(tmp_path_factory: pytest.TempPathFactory, name: bytes) -> None:
     base = tmp_path_factory.mktemp("any")

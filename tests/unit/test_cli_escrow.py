@@ -53,7 +53,7 @@ def test_closed_standard_input_is_an_error_and_no_traceback(root: Path, tklbam: 
     tklbam("init", "--solo")
     command = [sys.executable, "-c", "from tklbam_core.cli.main import passphrase; passphrase()"]
     done = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, text=True, timeout=20
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: a passphrase is needed")

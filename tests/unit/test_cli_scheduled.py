@@ -44,7 +44,7 @@ def cron(programs: Path, place: str = "cron.daily", **environment: str) -> tuple
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=20,
+        timeout=120,
         start_new_session=True,
     )
     return done.returncode, done.stdout

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tklbam_core.api.errors import ConfigError
@@ -236,7 +236,7 @@ def test_bytes_that_are_not_utf8_are_carried(host: Host) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(max_examples=200)
 def test_no_content_makes_loading_fail_in_another_way(host: Host, content: bytes) -> None:
     (host.conf_dir / "conf").write_bytes(content)
     (host.conf_dir / "overrides").write_bytes(content)

@@ -194,7 +194,7 @@ from tklbam_storage_local.target import LocalTarget
 class Remote(LocalTarget):
     parallel_writes = 2
     def check(self, *, write):
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not EXTRAS.exists():
             if time.monotonic() > end:
                 raise TargetError("nothing was done meanwhile", "")

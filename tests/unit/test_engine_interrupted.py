@@ -26,13 +26,21 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
-def start_backup(lab: Lab, full: bool) -> subprocess.Popen[bytes]:
-    """A backup in a process of its own."""
+def start_backup(lab: Lab, full: bool, held: str = "") -> subprocess.Popen[bytes]:
+    """A backup in a process of its own, which waits with its second volume while there is a file of that name."""
     script = (
+        "import time\n"
         "from pathlib import Path\n"
         "from tests.engine_support import Lab\n"
+        "from tklbam_storage_local.target import LocalTarget\n"
+        "class Held(LocalTarget):\n"
+        "    def write(self, name, content):\n"
+        f"        while {held!r} and 'vol2.' in name and Path({held!r}).exists(): time.sleep(0.02)\n"
+        "        super().write(name, content)\n"
         "class Existing(Lab):\n"
         "    def __post_init__(self): pass\n"
+        "    @property\n"
+        "    def target(self): return Held(f'file://{self.store}', self.store)\n"
         f"Existing(Path({str(lab.base)!r})).backup(full={full})\n"
     )
     return subprocess.Popen([sys.executable, "-c", script], cwd=HERE)
@@ -74,12 +82,16 @@ def test_killed_at_many_moments(lab: Lab) -> None:
     for moment in range(8):
         # Increments, which change half of the data each time, and full sessions in turn.
         lab.put("srv/b", noise(2_500_000, moment))
+        begun = time.monotonic()
         process = start_backup(lab, full=moment % 3 == 2)
-        time.sleep(whole * (0.25 + 0.75 * moment / 7))
-        interrupted += process.poll() is None
+        try:
+            process.wait(whole * (0.25 + 0.75 * moment / 7))
+            whole = time.monotonic() - begun  # the machine has become quicker
+        except subprocess.TimeoutExpired:
+            interrupted += 1
         process.send_signal(signal.SIGKILL)
         process.wait()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while processes_in(lab.cache) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not processes_in(lab.cache), "duplicity must not outlive the run that started it"
@@ -278,13 +290,16 @@ def test_a_session_that_lost_a_volume_is_told_and_the_next_one_is_full(lab: Lab)
 
 def test_two_runs_on_one_target_do_not_meet(lab: Lab) -> None:
     lab.put("srv/b", noise(6_000_000, 2))
-    process = start_backup(lab, full=True)
+    held = lab.base / "held"
+    held.touch()
+    process = start_backup(lab, full=True, held=str(held))
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not list(lab.store.glob("*vol1*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         with pytest.raises(LockedError):
             lab.prepare()
     finally:
+        held.unlink()
         assert process.wait() == 0
     assert lab.sessions() == 1

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine_support import SECRET, Lab, noise, tree_state
@@ -204,7 +204,7 @@ CONTENT = st.tuples(st.sampled_from([0, 1, 600, PIECE, 200_000]), st.integers(0,
 WHAT = st.one_of(CONTENT, CONTENT, st.sampled_from(["directory", "link", "fifo", "nothing", "nothing"]))
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4)
 @given(st.lists(st.dictionaries(PATHS, WHAT, max_size=12), min_size=3, max_size=4), st.integers(0, 3))
 def test_any_small_tree_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[dict[str, object]], look_back: int

@@ -185,7 +185,7 @@ def test_services_are_not_started_in_a_root_that_does_not_run(host: Host) -> Non
     publish(host)
     before = time.monotonic()
     assert install(host, plan_install(host, ["thing"])).installed == ("thing",)
-    assert time.monotonic() - before < 60, "a process that a script leaves behind holds nobody up"
+    assert time.monotonic() - before < 300, "a process that a script leaves behind holds nobody up"
     assert not (root / "started").exists()
 
 
@@ -222,7 +222,7 @@ def test_rollback_after_a_killed_installation(host: Host) -> None:
         "install(Host.from_environment(sys.argv[1]), InstallPlan(to_install=('slow',)))\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code, root], start_new_session=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (root / "in-postinst").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)

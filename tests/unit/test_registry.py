@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.killing import killed_at_every_step
@@ -182,7 +182,6 @@ def test_damaged_extras_index_costs_a_warning_and_no_backup(registry: Registry, 
         max_size=5,
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_extras_index_keeps_any_name(registry: Registry, index: dict[str, tuple[str, int]]) -> None:
     registry.write_extras_index(index)
     assert registry.extras_index(pytest.fail) == index

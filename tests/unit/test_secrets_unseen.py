@@ -24,8 +24,9 @@ from tklbam_storage_local.target import LocalTarget
 
 pytestmark = pytest.mark.root
 
-PASSWORD = "Corr3ct/Horse w@y & ö%41"
-TOKEN = "t0ken-from-the-credentials-file"
+# Of this process alone: what is seen of all programs is not to be another test's, which shows a password on purpose.
+PASSWORD = f"Corr3ct/Horse w@y & ö%41 {os.getpid()}"
+TOKEN = f"t0ken-from-the-credentials-file-{os.getpid()}"
 ENCODED = quote(PASSWORD, safe="")
 
 VAULT = f"""

@@ -228,12 +228,12 @@ def test_temporary_keys_are_renewed_before_they_expire(bucket: Bucket) -> None:
 
     def renew() -> dict[str, str]:
         asked.append(1)
-        return temporary(2)
+        return temporary(5)
 
     bucket.target().check(write=True)
     target = bucket.target(temporary(0.5), renew)
     target.write("one", io.BytesIO(b"1"))
-    time.sleep(2.5)
+    time.sleep(5.5)
     target.write("two", io.BytesIO(b"2"))
     assert len(asked) >= 2
     assert sorted(file.name for file in target.files()) == ["one", "two"]
