@@ -207,6 +207,22 @@ def test_utf8_stays_what_it_was(source: Any, new_server: Any, tools: Any, tmp_pa
     assert target.state() == source.state()
 
 
+def test_a_timestamp_gets_no_default_that_it_had_not(source: Any, new_server: Any, tools: Any, tmp_path: Path) -> None:
+    """Where a server gives one, it would change with its row."""
+    source.sql("CREATE DATABASE d; CREATE TABLE d.t (a timestamp NOT NULL COMMENT 'x', b timestamp(3) NOT NULL)")
+    tools.dump(source, tmp_path)
+    target = new_server("--explicit-defaults-for-timestamp=OFF")
+    assert [each.warnings for each in tools.restore(target, tmp_path).databases] == [()]
+    assert target.sql("SHOW CREATE TABLE d.t") == source.sql("SHOW CREATE TABLE d.t")
+
+
+def test_a_certificate_may_say_anything(source: Any, target: Any, tools: Any, tmp_path: Path) -> None:
+    source.sql(r"CREATE USER c@'%' REQUIRE SUBJECT '/O=L\'Eau\\x' AND ISSUER '/CN=a' AND CIPHER 'AES'")
+    tools.dump(source, tmp_path)
+    assert tools.restore(target, tmp_path).failures == ()
+    assert target.state() == source.state()
+
+
 def test_a_table_of_an_engine_that_is_not_here_is_told(source: Any, target: Any, tools: Any, tmp_path: Path) -> None:
     source.sql(
         "CREATE DATABASE d; USE d; CREATE TABLE part (a int) ENGINE=MyISAM; INSERT INTO part VALUES (1);"

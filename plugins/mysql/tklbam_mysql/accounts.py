@@ -10,7 +10,7 @@ from tklbam_core.api import DatabaseFailure
 
 from .connection import Error, Server, Session, code, reason
 from .layout import AccountEntry
-from .names import quote
+from .names import literal, quote
 from .objects import execute_oracle
 
 ADMINISTRATIVE = frozenset(
@@ -56,16 +56,19 @@ def is_administrative(account: str) -> bool:
 def read_accounts(session: Session, server: Server) -> tuple[list[AccountEntry], list[DatabaseFailure]]:
     """All accounts, by name, and those that could not be read. Raises `pymysql.err.Error` where none can be."""
     if server.is_mariadb:
-        rows = session.texts("SELECT User, Host, is_role FROM mysql.user ORDER BY 3, 1, 2")
+        rows = session.texts(
+            "SELECT User, Host, is_role, ssl_cipher, x509_issuer, x509_subject FROM mysql.user ORDER BY 3, 1, 2"
+        )
     else:
         session.execute("SET print_identified_with_as_hex=1" if server.version >= (8, 0, 17) else "DO 0")
         rows = [(*row, "N") for row in session.texts("SELECT User, Host FROM mysql.user ORDER BY 1, 2")]
     entries, failures = [], []
-    for user, host, is_role in rows:
+    for user, host, is_role, *required in rows:
         role = is_role == "Y"
         name = account_name(user or "", host or "", role)
         try:
-            entries.append(AccountEntry(name, role, _statements(session, server, name, role)))
+            statements = [_requoted(each, required) for each in _statements(session, server, name, role)]
+            entries.append(AccountEntry(name, role, statements))
         except Error as error:
             failures.append(DatabaseFailure(database="mysql", reason=f"account {name}: {reason(error)}"))
     return sorted(entries, key=lambda entry: (not entry.role, entry.account)), failures
@@ -88,6 +91,14 @@ def _statements(session: Session, server: Server, name: str, role: bool) -> list
     if not server.is_mariadb and server.version >= (8,):
         grants += [statement for holder, statement in _default_roles(session) if holder == name]
     return created + grants
+
+
+def _requoted(statement: str, required: Sequence[str | None]) -> str:
+    """MariaDB prints what a certificate must say without escaping a quote in it."""
+    for word, value in zip(("CIPHER", "ISSUER", "SUBJECT"), required, strict=False):
+        if value:
+            statement = statement.replace(f" {word} '{value}'", f" {word} {literal(value)}", 1)
+    return statement
 
 
 def _as_shown(role: str) -> str:

@@ -23,6 +23,7 @@ _OLD_DEFAULT = re.compile(r"\bCHARACTER SET (utf8mb4|utf8mb3|utf8)\b(?! COLLATE)
 _UCA9 = re.compile(r"utf8mb4_0900_(?:(bin)|(a[is]_c[is]))")
 _UCA14 = re.compile(r"(utf8mb[34]|utf8)_uca1400_(nopad_)?(a[is]_c[is])")
 _SINCE_8 = re.compile(r" ?/\*![89]\d{4} (.*?) ?\*/")
+_BARE_TIMESTAMP = re.compile(r"^  `(?:[^`]|``)*` timestamp(?:\(\d\))? NOT NULL(?!(?: INVISIBLE)? DEFAULT)", re.M)
 _MEANS_NOTHING = re.compile(r"(?:DEFAULT )?ENCRYPTION='N'")
 _DATABASE_COMMENT = re.compile(r" COMMENT '(?:[^'\\]|\\.|'')*'")
 _MODES_GONE = frozenset({"NO_AUTO_CREATE_USER", "NO_KEY_OPTIONS", "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS"})
@@ -79,6 +80,8 @@ class _Words:
         self._collations: dict[str, str] = {}
         self._taken: dict[str, str] = {}
         self._tablespaces: frozenset[str] | None = None
+        fixed = server.is_mariadb and server.version < (10, 8)  # newer ones do as the session says
+        self._gives_defaults = fixed and not session.value("SELECT @@explicit_defaults_for_timestamp")
 
     def adapt(self, plan: DatabasePlan) -> None:
         self._taken = {}
@@ -104,6 +107,10 @@ class _Words:
         if not self._server.is_mariadb:
             put = re.sub(r"^(  (?:\w+ )*KEY .*) IGNORED(,?)$", r"\1 INVISIBLE\2", statement, flags=re.MULTILINE)
             return _TABLESPACE.sub(partial(self._tablespace, lost), put), sorted(lost)
+        if self._gives_defaults and _BARE_TIMESTAMP.search(statement):
+            # Else the first one would change with its row.
+            statement = _BARE_TIMESTAMP.sub(r"\g<0> DEFAULT '0000-00-00 00:00:00'", statement)
+            lost.add("a TIMESTAMP without a default (explicit_defaults_for_timestamp is off)")
 
         # MariaDB passes over what MySQL has had since version 8, silently.
         def said(match: re.Match[str]) -> str:

@@ -40,6 +40,8 @@ OPTIONAL_SETTINGS = (
     "SET max_statement_time=0",
     "SET sql_log_off=1",
     f"SET max_error_count={MOST_WARNINGS}",
+    # A TIMESTAMP without a default has none.
+    "SET explicit_defaults_for_timestamp=1",
     # What names a character set without a collation was made where this was the default, as newer servers name both.
     "SET default_collation_for_utf8mb4=utf8mb4_general_ci",
     "SET character_set_collations=''",
