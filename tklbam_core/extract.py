@@ -5,8 +5,10 @@ tar(1) does the copying: it keeps owners, modes, times, holes and every type of 
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .api import process
@@ -37,7 +39,32 @@ def copy_tree(source: Path, destination: Path, *, leave_out: str | None = None) 
     _copy(source, ["--anchored", *excluded, "."], destination)
 
 
-def _copy(source: Path, what: Sequence[str], destination: Path) -> None:
+def copy_parts(source: Path, destination: Path, parts: Iterable[bytes]) -> None:
+    """Copies what is at or below the absolute paths `parts` of the tree `source`, and the directories on the way there,
+    as themselves; what is not there is passed over. Raises CommandError."""
+    above: dict[bytes, None] = {}
+    whole = []
+    for part in parts:
+        path = b"."
+        for name in part.strip(b"/").split(b"/"):
+            above[path] = None
+            path += b"/" + name
+            try:
+                status = os.lstat(os.fsencode(source) + b"/" + path)
+            except (FileNotFoundError, NotADirectoryError):
+                break
+            if not stat.S_ISDIR(status.st_mode):
+                whole.append(path)  # what a link leads to is nothing of this tree
+                break
+        else:
+            whole.append(path)
+    destination.mkdir(mode=0o700, exist_ok=True)
+    if whole:
+        _copy(source, ["--no-recursion", "--", *above], destination)
+        _copy(source, ["--", *whole], destination)
+
+
+def _copy(source: Path, what: Sequence[str | bytes], destination: Path) -> None:
     reader = ["tar", "--create", "--numeric-owner", "--sparse", "--directory", str(source), "--file=-", *what]
     writer = ["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory", str(destination)]
     with process.start(reader, stdout=subprocess.PIPE) as reading:

@@ -87,6 +87,7 @@ def run_restore(order: RestoreOrder, source: Source, profile_id: str, context: C
         hooks = fixed_hooks(order, conf, profile_id, context)
         plan = make_plan(
             extras=extras,
+            work=work,
             conf=conf,
             limits=order.limits,
             skip_files=order.skip_files,
@@ -103,7 +104,7 @@ def run_restore(order: RestoreOrder, source: Source, profile_id: str, context: C
         lifecycle = Lifecycle(context, hooks, event(order, source, conf, context))
         with lifecycle.reporting_failure():
             lifecycle.at("pre")
-            overlay = None if plan.delta is None else source.fetch_overlay(work)
+            overlay = None if plan.changes is None else source.fetch_overlay(work, plan.fetched(extras))
             lifecycle.at("inspect", extras=extras)
             with undone_on_failure(order, context) as area:
                 change_system(order, plan, extras, overlay, area, context, summary)
@@ -179,14 +180,14 @@ def event(order: RestoreOrder, source: Source, conf: BackupConf, context: Contex
 
 def check_space(order: RestoreOrder, plan: RestorePlan, work: Path, context: Context) -> None:
     """Raises SpaceError when the fetched files, or what would be saved, have no room."""
-    if plan.delta is None:
+    if plan.changes is None:
         return
     host = context.host
     limit = None if order.cache_limit is None else order.cache_limit(work)
     require_space(work, plan.needed, "fetching the backup's files", limit)
     area = next(place for place in (host.rollback_dir, *host.rollback_dir.parents) if place.exists())
     device = area.stat().st_dev
-    saved = space_needed(plan.changes(), host.root, device)
+    saved = space_needed(plan.changes, host.root, device)
     fetched = plan.needed if work.stat().st_dev == device else 0
     require_space(area, saved + fetched, "saving what the restore replaces", remedy="Make room there.")
 
@@ -224,7 +225,7 @@ def undo_failed_restore(context: Context) -> None:
 
 def save_state(plan: RestorePlan, area: Path, context: Context) -> None:
     """Saves what is at every path of the plan, the user databases and the set of packages."""
-    SavedFiles(area / "files", context.host.root).save(plan.changes())
+    SavedFiles(area / "files", context.host.root).save(plan.changes or ())
     userdb_snapshot.snapshot(context.host, area / "users")
     if plan.packages is not None:
         with atomic_write(area / "packages.json") as file:
@@ -271,21 +272,20 @@ def put_files(
     summary: RestoreSummary,
 ) -> frozenset[bytes]:
     """Overlay, then owners, modes and attributes, then deletions; returns the paths that a problem names."""
-    assert plan.delta is not None
-    root, takes = context.host.root, plan.filter.takes
+    assert plan.changes is not None
+    root = context.host.root
     carry = CarryReader(extras)
     saved = SavedFiles(area / "files", root)
     placed = place_overlay(
         Overlay(staging=overlay, carry=carry),
         root,
-        plan.delta,
+        plan.changes,
         maps=maps,
-        takes=takes,
         saved=saved,
         progress=context.progress,
     )
-    fixed = fix_stats(plan.delta, root, maps=maps, takes=takes, carry=carry)
-    deleted = delete(plan.delta, root, takes=takes)
+    fixed = fix_stats(plan.changes, root, maps=maps, carry=carry)
+    deleted = delete(plan.changes, root)
     summary.placed, summary.fixed, summary.deleted = placed.done, fixed.done, deleted.done
     problems = [*placed.problems, *fixed.problems, *deleted.problems]
     summary.missing += map(str, problems)
@@ -308,7 +308,7 @@ def check_files(plan: RestorePlan, root: Path, named: frozenset[bytes], summary:
     """Looks once more at every path of the plan: there when it should be, gone when it should be. The paths in `named`
     have been reported already."""
     with SafeRoot(root) as safe:
-        for change in plan.changes():
+        for change in plan.changes or ():
             here = mode_of(safe, change.path) is not None
             if here == (change.kind == "d") and change.kind in "od" and change.path not in named:
                 summary.missing.append(f"{show(change.path)}: {'still' if here else 'not'} here after the restore")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from .context import Context
 from .databases import DatabaseOutcome, restore_databases
 from .delta.carry import CarryReader
 from .delta.coherent import USER_DATABASES, Delta
-from .delta.model import Change
 from .delta.rules import PathRules
 from .delta.safepath import SafeRoot, is_below
+from .delta.taken import Taken
 from .extras import BackupConf
 from .host import Host
 from .system import apt, userdb_io
@@ -29,13 +29,22 @@ SHOWN = 20
 @dataclass(frozen=True, slots=True)
 class PathFilter:
     """Which paths of a backup a restore takes: the limits' path rules, and never our own state or the user databases
-    (those are merged)."""
+    (those are merged), nor what was `gone` (without the first slash, as a session's record has it) before it could be
+    stored."""
 
     rules: PathRules
     own: tuple[bytes, ...]
+    gone: frozenset[str] = frozenset()
+
+    @property
+    def bounds(self) -> tuple[bytes, ...] | None:
+        """Paths at or below which lies all that it takes, None where that is anywhere."""
+        return self.rules.bounds
 
     def takes(self, path: bytes) -> bool:
         if path in USER_DATABASES or any(is_below(path, place) or path == place for place in self.own):
+            return False
+        if self.gone and path[1:].decode("utf-8", "backslashreplace") in self.gone:
             return False
         return self.rules.includes(path)
 
@@ -45,13 +54,13 @@ class RestorePlan:
     """The plan. Counts are of paths that the restore takes: `overlay` files to put in place, of which `replaced` are
     here already; `stats` owners and modes to set; `deletes`. `swapped` names directories that a file would replace.
 
-    `delta` is the backup's, None where files are skipped or the backup has none. `needed` is bytes of disk that the
-    fetched files take, 0 where the backup does not say.
+    `changes` are those that the restore takes, in order, None where files are skipped or the backup has none. `needed`
+    is bytes of disk that the fetched files take, 0 where the backup does not say: it says nothing of parts of it.
     """
 
     conf: BackupConf
     filter: PathFilter
-    delta: Delta | None = None
+    changes: Taken | None = None
     overlay: int = 0
     stats: int = 0
     deletes: int = 0
@@ -63,31 +72,39 @@ class RestorePlan:
     needed: int = 0
     warnings: list[str] = field(default_factory=list)
 
-    def changes(self) -> Iterator[Change]:
-        """The changes of the delta that the restore takes, in order."""
-        return (change for change in self.delta or () if self.filter.takes(change.path))
+    def fetched(self, extras: Path) -> tuple[bytes, ...] | None:
+        """Paths of the overlay that are needed with what is below them, None for all of it."""
+        bounds = self.filter.bounds if self.overlay else ()
+        if bounds is None or not (extras / "etc/passwd").exists() or (extras / "etc/shadow").exists():
+            return bounds
+        return (*bounds, *sorted(USER_DATABASES))  # a classic backup has some of these in its overlay
 
 
 def make_plan(
     *,
     extras: Path,
+    work: Path,
     conf: BackupConf,
     limits: Sequence[str],
+    gone: frozenset[str] = frozenset(),
     skip_files: bool,
     skip_packages: bool,
     skip_database: bool,
     context: Context,
     refresh_packages: bool,
 ) -> RestorePlan:
-    """Reads the extras and this system; changes nothing (but apt's lists, with `refresh_packages`).
+    """Reads the extras and this system; changes nothing (but apt's lists, with `refresh_packages`). In `work` it keeps
+    what it found for the steps that follow.
 
     Raises FormatError and UnsafePathError for a delta that can't be trusted.
     """
     host = context.host
-    plan = RestorePlan(conf=conf, filter=path_filter(host, limits), needed=conf.size)
+    plan = RestorePlan(conf=conf, filter=path_filter(host, limits, gone))
     if not skip_files and (extras / "fsdelta").exists():
-        plan.delta = Delta(extras / "fsdelta", CarryReader(extras))
+        delta = Delta(extras / "fsdelta", CarryReader(extras))
+        plan.changes = Taken(work / "changes", (change for change in delta if plan.filter.takes(change.path)))
         count_paths(plan, host.root)
+        plan.needed = conf.size if plan.fetched(extras) is None else 0
         old = read_backup_users(extras, None)
         plan.users = merge(old, userdb_io.read_host(host)) if old is not None else None
     if not skip_packages and (extras / "newpkgs").exists():
@@ -104,14 +121,14 @@ def make_plan(
     return plan
 
 
-def path_filter(host: Host, limits: Sequence[str]) -> PathFilter:
+def path_filter(host: Host, limits: Sequence[str], gone: frozenset[str]) -> PathFilter:
     own = [host.registry_dir, host.rollback_dir, host.restore_cache_dir, host.extras_dir]
-    return PathFilter(PathRules.among(limits), host.system_paths(own))
+    return PathFilter(PathRules.among(limits), host.system_paths(own), gone)
 
 
 def count_paths(plan: RestorePlan, root: Path) -> None:
     with SafeRoot(root) as safe:
-        for change in plan.changes():
+        for change in plan.changes or ():
             # Asked of every path: a parent that leads out of the root stops the restore before it has begun.
             mode = mode_of(safe, change.path)
             if change.kind == "d":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +16,7 @@ from .api.errors import FormatError
 from .api.progress import Progress, silent
 from .api.storage import Target
 from .engine.interface import Engine, FetchRequest, NotInArchiveError, Session
-from .extract import copy_tree
+from .extract import copy_parts, copy_tree
 from .extras import CONF
 
 
@@ -35,8 +37,9 @@ class Source(Protocol):
         """Fetches the extras alone; returns their directory."""
         ...
 
-    def fetch_overlay(self, work: Path) -> Path:
-        """Fetches the changed files into a tree that the restore may move files out of; returns it."""
+    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None) -> Path:
+        """Fetches the changed files into a tree that the restore may move files out of; returns it. `within` are the
+        absolute paths at or below which lies all that is needed, None for everything."""
         ...
 
     def fetch_all(self, destination: Path) -> None:
@@ -85,22 +88,24 @@ class ArchiveSource:
             )
         return extras
 
-    def fetch_overlay(self, work: Path) -> Path:
+    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None) -> Path:
         overlay = work / "overlay"
         overlay.mkdir(mode=0o700)
-        self._fetch(overlay, None)
+        if within is None or within:
+            self._fetch(overlay, None, within)
         shutil.rmtree(overlay / "TKLBAM", ignore_errors=True)
         return overlay
 
     def fetch_all(self, destination: Path) -> None:
         self._fetch(destination, None)
 
-    def _fetch(self, destination: Path, path: str | None) -> None:
+    def _fetch(self, destination: Path, path: str | None, within: Sequence[bytes] | None = None) -> None:
         self.engine.fetch(
             self.target,
             FetchRequest(
                 destination=destination,
                 path=path,
+                within=None if within is None else tuple(os.fsdecode(each.lstrip(b"/")) for each in within),
                 time=self.session.time,  # a session stored meanwhile would not go with the extras
                 secret=self.secret,
                 progress=self.progress,
@@ -134,9 +139,12 @@ class ExtractSource:
             )
         return extras
 
-    def fetch_overlay(self, work: Path) -> Path:
+    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None) -> Path:
         overlay = work / "overlay"
-        copy_tree(self.directory, overlay, leave_out="TKLBAM")
+        if within is None:
+            copy_tree(self.directory, overlay, leave_out="TKLBAM")
+        else:
+            copy_parts(self.directory, overlay, within)
         return overlay
 
     def fetch_all(self, destination: Path) -> None:

@@ -25,7 +25,7 @@ from .extras import NEWEST, BackupConf, content_of, extras_digest
 from .host import Host
 from .registry import Registry
 from .restore import RestoreSummary, check_files, merge_users, put_files
-from .restore_plan import PathFilter, RestorePlan, make_plan
+from .restore_plan import RestorePlan, make_plan
 from .restore_source import ArchiveSource
 from .scratch import require_space, workspace
 from .sessions import SessionRecord
@@ -103,17 +103,18 @@ def _restore(
     there = replace(context, host=host, registry=Registry(host.registry_dir), warn=warnings.append, note=_silent)
     plan = make_plan(
         extras=extras,
+        work=work,
         conf=conf,
         limits=(),
+        gone=frozenset() if record is None else frozenset(record.vanished),
         skip_files=False,
         skip_packages=True,
         skip_database=True,
         context=there,
         refresh_packages=False,
     )
-    plan.filter = _without_vanished(plan.filter, record)
     summary = RestoreSummary(plan=plan)
-    overlay = source.fetch_overlay(work)
+    overlay = source.fetch_overlay(work, None)
     maps = merge_users(extras, overlay, there, plan)
     area = work / "area"
     area.mkdir(0o700)
@@ -156,20 +157,6 @@ def _restore_raw(source: ArchiveSource, work: Path, tally: Tally) -> None:
             tally.files, tally.size = tally.files + 1, tally.size + path.stat().st_size
 
 
-@dataclass(frozen=True, slots=True)
-class _Without(PathFilter):
-    """Leaves out what was gone before it could be stored: it can't be in the archive."""
-
-    gone: frozenset[str] = frozenset()
-
-    def takes(self, path: bytes) -> bool:
-        return path[1:].decode("utf-8", "backslashreplace") not in self.gone and PathFilter.takes(self, path)
-
-
-def _without_vanished(takes: PathFilter, record: SessionRecord | None) -> PathFilter:
-    return takes if record is None else _Without(takes.rules, takes.own, frozenset(record.vanished))
-
-
 def _compare_extras(
     extras: Path, conf: BackupConf, record: SessionRecord | None, context: Context, tally: Tally
 ) -> None:
@@ -207,7 +194,7 @@ def _compare_files(
     began (seconds since the epoch)."""
     done = 0
     with SafeRoot(root) as restored, SafeRoot(context.host.root) as live:
-        for change in plan.changes():
+        for change in plan.changes or ():
             done += 1
             if done % 1000 == 0:
                 context.progress(ProgressEvent("compare", done, unit="files", item=os.fsdecode(change.path)))

@@ -302,6 +302,6 @@ def test_every_restore_takes_the_session_that_was_newest_when_it_began(made: Mac
         source.fetch_extras(work)
         made.write("/srv/changing", "newer\n")
         made.tklbam("backup", "--quiet")
-        overlay = source.fetch_overlay(work)
+        overlay = source.fetch_overlay(work, None)
         assert (overlay / "srv/changing").read_text() == "3\n"
         assert replace(source).session.time > source.session.time

@@ -256,6 +256,22 @@ def test_a_full_restored_root_is_as_it_was(fetched: str, stored: Stored, tmp_pat
         assert not made.path("/var/backups/tklbam-rollback").exists()
 
 
+def test_a_disk_too_small_for_all_has_room_for_what_is_asked_for(stored: Stored, tmp_path: Path) -> None:
+    """Of an archive, and of an extract."""
+    for number, source in enumerate(
+        (["--address", stored.address, "--keyfile", str(stored.key)], [str(stored.extract)])
+    ):
+        made = other_system(tmp_path / str(number))
+        with tmpfs(made.path("/var/cache"), "2m"), Unchanged(made):
+            done = made.tklbam("restore", "--quiet", *source, status=1, input=f"{PASSPHRASE}\n")
+            assert_clear(done, "needs", "--restore-cache-dir")
+        with tmpfs(made.path("/var/cache"), "2m"):
+            words = ["--quiet", *source, "--limits", "/srv/text"]
+            made.tklbam("restore", *words, input=f"{PASSPHRASE}\n")
+        assert made.path("/srv/text").read_text() == "A's text\n"
+        assert not made.path("/srv/big").exists()
+
+
 def test_a_disk_too_small_for_what_is_replaced_is_told_before_anything_changes(stored: Stored, tmp_path: Path) -> None:
     made = other_system(tmp_path / "b")
     made.write("/srv/big", os.urandom(4 << 20))

@@ -66,8 +66,18 @@ paths = st.lists(names, max_size=5).map(lambda parts: b"/" + b"/".join(parts))
 @settings(max_examples=400, deadline=None)
 def test_rules_decide_as_the_plain_definition(listed: list[PathRule], asked: list[bytes]) -> None:
     rules = PathRules(listed)
+    bounds = [b"/"] if rules.bounds is None else rules.bounds
     for path in asked:
         assert rules.includes(path) == naive_includes(rules, path), (rules, path)
+        if rules.includes(path):
+            assert any(path == each or path.startswith(each.rstrip(b"/") + b"/") for each in bounds), (rules, path)
+
+
+def test_bounds_are_the_directories_that_rules_lead_to() -> None:
+    rules = PathRules.from_words(["/srv/*/x", "-/var", "/etc/nginx", "/etc/nginx/a", "/etc/nginx-a", "mysql:shop"])
+    assert rules.bounds == (b"/etc/nginx", b"/etc/nginx-a", b"/srv")
+    assert PathRules.from_words(["-/var"]).bounds is None
+    assert PathRules.from_words(["/var", "/*/x"]).bounds is None
 
 
 def test_later_list_wins_for_the_same_path() -> None:

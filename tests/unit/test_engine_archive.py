@@ -14,6 +14,7 @@ from tklbam_core.engine.archive import group, link, parse_name
 from tklbam_core.engine.events import Account, parse_statistics, records
 from tklbam_core.engine.filelist import entries, write_include_list, write_list
 from tklbam_core.engine.manifest import parse_manifest
+from tklbam_core.engine.parts import Parts
 from tklbam_core.engine.patience import Patience
 from tklbam_core.engine.program import CommandLine, Program, gpg_options
 from tklbam_core.engine.survey import judge
@@ -217,4 +218,4 @@ Volume 3:
 def test_a_manifest_tells_which_volumes_may_hold_a_path(path: str | None, volumes: list[int]) -> None:
     manifest = parse_manifest(MANIFEST)
     assert manifest is not None
-    assert manifest.holding(path) == volumes
+    assert manifest.holding(Parts.of(path, None)) == volumes

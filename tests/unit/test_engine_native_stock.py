@@ -16,6 +16,7 @@ from tklbam_core.engine.cache import Cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import WriteResult
 from tklbam_core.engine.manifest import parse_manifest
+from tklbam_core.engine.parts import Parts
 
 # ruff: noqa: F811
 
@@ -180,7 +181,7 @@ def test_a_path_in_the_middle_comes_from_the_volumes_that_hold_it(spread: Judged
     ends = b"".join(part for span in manifest.spans.values() for index in span for part in index)
     assert all(special in ends for special in (b"\n", b"\\", b'"', b" "))
     for number, path in enumerate(["srv/middle", f"srv/{ODD[0]}", f"srv/{ODD[7]}", "srv/zz"]):
-        needed = manifest.holding(path)
+        needed = manifest.holding(Parts.of(path, None))
         assert 1 <= len(needed) < manifest.count
         assert (len(needed) > 3) == (path == "srv/middle")
         assert tree_state(spread.restore(f"part-{number}", path=path)) == tree_state(spread.source / path)

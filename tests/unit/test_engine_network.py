@@ -151,6 +151,17 @@ def test_the_least_used_goes_first_and_the_limit_holds(away: Away) -> None:
     assert sum(path.stat().st_size for path in away.kept_files()) <= needed + 1_500_000
 
 
+@pytest.mark.parametrize("share", [100, 0], ids=["kept", "in turn"])
+def test_only_volumes_that_hold_what_is_wanted_are_downloaded(away: Away, share: int) -> None:
+    away.share = share
+    restored = away.restore(within=("srv/b",))
+    assert sorted(path.name for path in restored.rglob("*")) == ["b", "srv"]
+    assert (restored / "srv/b").read_bytes() == (away.source / "srv/b").read_bytes()
+    # The one volume of the increment, and the first one of the full session, which may hold the directory.
+    assert away.volumes_sent() < size_of(away) // 2
+    away.restore(within=("nothing",))
+
+
 def test_without_room_for_the_cache_a_restore_works_all_the_same(away: Away) -> None:
     away.share = 0
     assert away.whole()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine_support import SECRET, Lab, noise, tree_state
@@ -134,6 +134,31 @@ def test_every_state_comes_back_as_it_was_and_as_duplicity_gives_it(lab: Lab, ou
     assert [found == extras for found in read_both(lab, path="TKLBAM")] == [True, True]
 
 
+def test_parts_come_with_the_directories_they_lie_in_and_nothing_else(lab: Lab) -> None:
+    states, sessions = [], []
+    for number in range(3):
+        change(lab, number)
+        lab.put(f"deep/{'a/' * number}b/c", noise(2_500_000, number))
+        (lab.source / "deep").chmod(0o711 + number)
+        settle(lab.source, 1_600_000_005 + 10 * number)
+        states.append(state(lab.source))
+        sessions.append(lab.backup().session)
+    within = ("k/a b", "k/a\n", "n/a!/f", "deep/a/b", "sizes", "not/there", "deep/b/c/d")
+    asked = {kind: kind(lab.cache, lab.base / "temp", native=kind is Alone) for kind in (Alone, DuplicityEngine)}
+    for session, expected in zip(sessions, states, strict=True):
+        above = {b"", b"k", b"n", b"n/a!", b"deep", b"deep/a", b"deep/b", b"deep/b/c"}
+        parts = {
+            path: value
+            for path, value in expected.items()
+            if path in above or any((path + b"/").startswith(os.fsencode(each) + b"/") for each in within)
+        }
+        for kind, engine in asked.items():
+            place = lab.base / f"{session.time:%s}-{kind.__name__}"
+            request = FetchRequest(destination=place, secret=SECRET, within=within, time=session.time)
+            engine.fetch(lab.target, request)
+            assert state(place) == (parts if kind is Alone else expected)
+
+
 def test_paths_that_no_system_call_takes_whole(lab: Lab) -> None:
     for number in range(2):
         lab.put("/".join(["d" * 190] * 19) + "/file", b"deep %d" % number)
@@ -154,7 +179,7 @@ PATHS = st.lists(st.sampled_from(["a", "a b", "a!", "b", "ü"]), min_size=1, max
 CHANGES = st.dictionaries(PATHS, st.one_of(SIZES, st.integers(0, 3), st.just("nothing")), min_size=1, max_size=10)
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3)
 @given(rounds=st.lists(CHANGES, min_size=3, max_size=4), back=st.integers(0, 3), ours=st.integers(0, 15))
 def test_any_tree_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[dict[str, object]], back: int, ours: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -48,11 +49,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 def children() -> dict[int, bytes]:
-    """Command lines of the processes that this one started, by id."""
+    """Command lines of the processes that this one started and that run, by id."""
     found = {}
     for thread in Path("/proc/self/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            found[int(child)] = Path(f"/proc/{child}/cmdline").read_bytes()
+        with contextlib.suppress(OSError):  # a thread, or a child, that has ended since it was listed
+            for child in (thread / "children").read_text().split():
+                if line := Path(f"/proc/{child}/cmdline").read_bytes():
+                    found[int(child)] = line
     return found
 
 
@@ -69,7 +72,7 @@ def test_a_killed_one_is_told_and_leaves_nothing_running(large: Lab) -> None:
         large.restore("killed", progress=kill)
     assert len(killed) == 1
     assert "memory" in caught.value.remedy
-    assert children() == before
+    assert children().keys() <= before.keys()
     assert large.temporary_files() == []
 
 
@@ -168,6 +171,7 @@ def test_a_restore_that_gets_no_walls_is_refused_however_long_its_order(lab: Lab
             directory=lab.store,
             sessions=[[Wanted(volume) for volume in chain[0].volumes.values()]],
             path=None,
+            within=None,
             destination=lab.base / "missing",
             secret=SECRET,
             place=place,

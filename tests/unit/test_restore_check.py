@@ -10,6 +10,7 @@ from tklbam_core.api.errors import TklbamError
 from tklbam_core.context import Context
 from tklbam_core.delta.coherent import Delta
 from tklbam_core.delta.rules import PathRules
+from tklbam_core.delta.taken import Taken
 from tklbam_core.extras import BackupConf
 from tklbam_core.host import Host
 from tklbam_core.journal import Journal
@@ -26,7 +27,7 @@ def test_a_path_is_not_passed_over_because_a_longer_one_was_named(tmp_path: Path
     plan = RestorePlan(
         conf=BackupConf(profile_id="x"),
         filter=PathFilter(PathRules(), ()),
-        delta=Delta(tmp_path / "fsdelta"),
+        changes=Taken(tmp_path / "changes", Delta(tmp_path / "fsdelta")),
     )
     summary = RestoreSummary(plan=plan, missing=["/srv/ab: no such device"])
     check_files(plan, root, frozenset({b"/srv/ab"}), summary)

@@ -213,7 +213,7 @@ def show_plan(plan: RestorePlan, source: Source, output: Output) -> None:
     output.note(f"Backup{of} ({conf.profile_id}) at {source.name}")
     if source.session_time is not None:
         output.note(f"  session    of {moment(source.session_time)}, {age(source.session_time)}")
-    if plan.delta is not None:
+    if plan.changes is not None:
         output.note(f"  files      {plan.overlay:,} to put in place, {plan.replaced:,} of them over what is here")
         stats = count(plan.stats, "owner or mode", "owners and modes")
         output.note(f"             {stats} to set, {count(plan.deletes, 'path')} to delete")
@@ -236,7 +236,7 @@ def show_plan(plan: RestorePlan, source: Source, output: Output) -> None:
     labelled("databases", [*databases, *plan.databases.warnings], output)
     for warning in [*plan.warnings, *plan.databases.missing]:
         output.warn(warning)
-    if plan.delta is not None and plan.needed:
+    if plan.changes is not None and plan.needed:
         output.note(f"  space      {human_size(plan.needed)} for the fetched files")
 
 

@@ -74,12 +74,15 @@ class _Order:
     """Whether paths come in one of the two orders: by components, or by bytes."""
 
     def __init__(self) -> None:
-        self._last = b""
+        self._last = self._last_key = b""
         self.by_components = self._by_bytes = True
 
     def accepts(self, path: bytes) -> bool:
+        if self.by_components:
+            key = sort_key(path)
+            self.by_components = key >= self._last_key
+            self._last_key = key
         self._by_bytes = self._by_bytes and path >= self._last
-        self.by_components = self.by_components and sort_key(path) >= sort_key(self._last)
         self._last = path
         return self._by_bytes or self.by_components
 

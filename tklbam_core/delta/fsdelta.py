@@ -20,6 +20,8 @@ _COLUMNS = {b"o": 4, b"s": 5, b"d": 2}
 _DECIMAL = re.compile(rb"[0-9]{1,10}")
 _OCTAL = re.compile(rb"[0-7]{1,8}")
 _MAX_ID = 0xFFFFFFFE
+_PLAIN = re.compile(rb"o\t((?:/[^/\t\n\r\\\0]+)+)\t([0-9]{1,9})\t([0-9]{1,9})\n")
+"""A record of the commonest kind, with nothing in it that would have to be looked at."""
 
 
 def read_delta(file: Path, *, relative: bool = False) -> Iterator[Change]:
@@ -39,7 +41,13 @@ def parse_delta(lines: Iterable[bytes], file: Path | str, *, relative: bool = Fa
     version = 2 if first == HEADER else 1
     if version == 1 and first:
         source = chain([first], source)
+    plain = _PLAIN.fullmatch
     for number, line in enumerate(source, version):
+        match = plain(line)
+        if match is not None and b"/." not in line:
+            path, uid, gid = match.groups()
+            yield Change("o", path, int(uid), int(gid))
+            continue
         try:
             yield _parse(line, version, relative)
         except ValueError as error:

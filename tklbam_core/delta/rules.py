@@ -117,6 +117,19 @@ class PathRules:
         """Whether a scan by these rules finds anything at all."""
         return any(rule.include for rule in self.rules)
 
+    @property
+    def bounds(self) -> tuple[bytes, ...] | None:
+        """Paths at or below which lies all that the rules, as a filter, let through; None where that is anywhere."""
+        if not self.has_includes:
+            return None
+        found = list[bytes]()
+        for path in sorted((_literal(rule.path) for rule in self.rules if rule.include), key=components):
+            if path == b"/":
+                return None
+            if not found or (path != found[-1] and not path.startswith(found[-1] + b"/")):
+                found.append(path)
+        return tuple(found)
+
     def includes(self, path: bytes) -> bool:
         """Whether the rules, as a filter, let this absolute path through."""
         if self._filter is None:
@@ -135,6 +148,12 @@ class PathRules:
         """
         base = os.fsencode(root).rstrip(b"/")
         return PathRules(PathRule(rule.include, _resolve_parents(base, rule.path)) for rule in self.rules)
+
+
+def _literal(path: bytes) -> bytes:
+    """The path up to its first glob."""
+    names = components(path)
+    return b"/" + b"/".join(names[: next((place for place, name in enumerate(names) if is_glob(name)), len(names))])
 
 
 def _resolve_parents(base: bytes, path: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +24,7 @@ from .feed import Feed
 from .interface import FetchRequest
 from .manifest import Manifest
 from .native.restoring import NativeRestore, UnsupportedArchiveError
+from .parts import Parts
 from .patience import Patience
 from .program import CommandLine, Program, launcher
 from .restore_cache import CacheFullError, RestoreCache, Stage
@@ -54,6 +55,19 @@ class Fetching:
         The files needed are downloaded into the cache first, where there is room; else they come one by one. Raises
         ArchiveError, UnsafePathError, SpaceError, TargetError, EngineError.
         """
+        if self.request.within is not None and not self.native:
+            self._everything().fetch()
+            return
+        try:
+            self._fetch()
+        except UnsupportedArchiveError:
+            self._everything().fetch()
+
+    def _everything(self) -> Fetching:
+        """duplicity can be asked for one path or for all."""
+        return replace(self, request=replace(self.request, within=None))
+
+    def _fetch(self) -> None:
         remove_stale(self.temp)
         destination = self.request.destination
         with workspace(self.temp) as place:
@@ -148,7 +162,7 @@ class Fetching:
         sessions = []
         for each in chain:
             manifest = self._manifest(each, archive, place, stage)
-            numbers = manifest.holding(self.request.path)
+            numbers = manifest.holding(Parts.of(self.request.path, self.request.within))
             sessions.append([Wanted(each.volumes[number], manifest.volumes[number]) for number in numbers])
         return sessions
 
@@ -169,6 +183,7 @@ class Fetching:
             directory=directory,
             sessions=sessions,
             path=self.request.path,
+            within=self.request.within,
             destination=self.request.destination,
             secret=self.request.secret,
             place=place,
@@ -181,6 +196,8 @@ class Fetching:
             restore.restore()
         except UnsupportedArchiveError:
             _empty(self.request.destination)
+            if self.request.within is not None:
+                raise
             return False
         return True
 

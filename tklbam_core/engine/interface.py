@@ -135,13 +135,16 @@ class Inventory:
 class FetchRequest:
     """Fetch the state at `time` (None: the latest) into `destination`, an empty directory.
 
-    With `path` only that subtree is fetched, and `destination` becomes it. Nothing is written outside `destination`
-    whatever the archive says. With `fresh` all comes from the target, nothing from a cache: to test the target.
+    With `path` only that subtree is fetched, and `destination` becomes it. With `within` what lies at or below these
+    paths is fetched, and the directories above them; where only duplicity can read the archive, more is. Nothing is
+    written outside `destination` whatever the archive says. With `fresh` all comes from the target, nothing from a
+    cache: to test the target.
     """
 
     destination: Path
     secret: str = field(repr=False)
     path: str | None = None
+    within: tuple[str, ...] | None = None
     time: datetime | None = None
     fresh: bool = False
     progress: Progress = silent

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .parts import Parts
+
 Index = tuple[bytes, ...]
 """A path as its components; () is the source itself."""
 
@@ -28,16 +30,21 @@ class Manifest:
     def count(self) -> int:
         return len(self.volumes)
 
-    def holding(self, path: str | None) -> list[int]:
-        """The volumes that may hold a path or what is below it; with None all of them."""
-        if path is None:
+    def holding(self, parts: Parts) -> list[int]:
+        """The volumes that may hold something of `parts`."""
+        if parts.below is None:
             return list(self.volumes)
-        index = tuple(path.encode("utf-8", "surrogateescape").split(b"/"))
+        below = [_components(path) for path in parts.below]
+        above = [_components(path) for path in parts.above]
 
         def may_hold(number: int) -> bool:
+            if number not in self.spans:
+                return True
+            first, last = self.spans[number]
             # What duplicity itself goes by (VolumeInfo.contains): one it looks for must not be missing.
-            first, last = self.spans.get(number, ((), index))
-            return first[: len(index)] <= index <= last
+            return any(first[: len(index)] <= index <= last for index in below) or any(
+                first <= index <= last for index in above
+            )
 
         return [number for number in self.volumes if may_hold(number)]
 
@@ -83,4 +90,8 @@ def _quoted(path: bytes) -> bytes:
 def _index(word: bytes) -> Index:
     if word.startswith(b'"'):
         word = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), word[1:-1])
-    return () if word == b"." else tuple(word.split(b"/"))
+    return () if word == b"." else _components(word)
+
+
+def _components(path: bytes) -> Index:
+    return tuple(path.split(b"/")) if path else ()

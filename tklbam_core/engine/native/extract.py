@@ -21,6 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from ..parts import Parts
 from .decryption import Stream, UnsupportedMessageError, WrongPassphraseError, plain_text
 from .entries import DamagedVolumeError, Volume, read_sessions
 from .placing import Placer, UnsafeNameError
@@ -39,7 +40,8 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """`sessions` are the volumes' paths and SHA-1 ("" where not known), oldest session first; `path` is the directory
-    that becomes the destination ("": all). With `asking` each volume is there only once it has been asked for."""
+    that becomes the destination ("": all, or what lies `within` these paths). With `asking` each volume is there only
+    once it has been asked for."""
 
     sessions: Sequence[Sequence[tuple[str, str]]]
     path: str
@@ -47,6 +49,7 @@ class Order:
     scratch: str
     own: bool
     secret: str = field(repr=False)
+    within: Sequence[str] | None = None
     asking: bool = False
 
 
@@ -197,19 +200,16 @@ def extract(order: Order, say: Callable[..., None], opener: Callable[[str], File
     def unread(path: bytes, why: str) -> None:
         say(unread=[_shown(path), why])
 
-    def wanted(path: bytes) -> bool:
-        return not prefix or path == prefix or path.startswith(prefix + b"/")
-
     placer = Placer(Path(order.destination), order.own, Path(order.scratch), unread)
     count = 0
-    for path, entries in read_sessions(sessions, wanted):
+    for path, entries in read_sessions(sessions, Parts.of(order.path, order.within).hold):
         newest = entries[-1]
         if prefix and path == prefix and newest.word != b"deleted" and newest.header.kind != DIRECTORY:
             raise Failure("file", order.path)
         count += newest.word != b"deleted"
         placer.place(path[begin:], entries)
     placer.finish()
-    if not count:
+    if not count and order.within is None:
         raise Failure("missing", order.path)
     return count
 

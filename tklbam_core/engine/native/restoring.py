@@ -36,8 +36,8 @@ class UnsupportedArchiveError(EngineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeRestore:
-    """The state that `sessions` led to (of `path` alone, unless None), from the volumes in `directory`, into
-    `destination`, an empty directory.
+    """The state that `sessions` led to, from the volumes in `directory`, in `destination`, an empty directory: that of
+    `path` alone, or what lies `within` these paths, unless they are None.
 
     Of each session, oldest first, the volumes that may hold something of it are named. What is `proven` to have the
     right hash is not hashed again. `phase` is the progress events'. With a `feed` the volumes are those that it brings
@@ -48,6 +48,7 @@ class NativeRestore:
     directory: Path
     sessions: Sequence[Sequence[Wanted]]
     path: str | None
+    within: Sequence[str] | None
     destination: Path
     secret: str
     place: Workspace
@@ -65,6 +66,7 @@ class NativeRestore:
         order = Order(
             sessions=[[self._listed(volume) for volume in session] for session in self.sessions],
             path=self.path or "",
+            within=self.within,
             destination=str(self.destination),
             scratch=str(self.place.scratch),
             own=os.geteuid() == 0,

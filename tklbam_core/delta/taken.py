@@ -1,0 +1,32 @@
+"""The changes of a delta that a restore takes, kept in a file: chosen and judged once, read again by every step."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from .model import Change
+
+BATCH = 1000
+
+
+class Taken:
+    """Iterate as often as needed; each time it streams from the disk. The file is this program's own: it is not
+    checked, and another version of Python need not be able to read it."""
+
+    def __init__(self, file: Path, changes: Iterable[Change]) -> None:
+        """Writes `changes` to `file`. Raises OSError, and what `changes` raises."""
+        self._file = file
+        coming = (tuple(change[:5]) for change in changes)
+        with file.open("wb") as out:
+            while some := list(islice(coming, BATCH)):
+                marshal.dump(some, out)
+            marshal.dump([], out)
+
+    def __iter__(self) -> Iterator[Change]:
+        with self._file.open("rb") as file:
+            while some := marshal.load(file):
+                for values in some:
+                    yield Change(*values)
