@@ -56,6 +56,8 @@ CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 3) g;
 INSERT INTO pg_shseclabel SELECT oid, 'pg_database'::regclass, 'nobody', 'all' FROM pg_database WHERE datname = 'shop';
 INSERT INTO pg_seclabel VALUES ('t'::regclass, 'pg_class'::regclass, 0, 'nobody', 'secret'),
     ('t'::regclass, 'pg_class'::regclass, 1, 'nobody', 'more');
+GRANT EXECUTE ON FUNCTION pg_start_backup(text, boolean, boolean) TO new;
+GRANT EXECUTE ON FUNCTION pg_switch_wal() TO new;
 CREATE AGGREGATE "all of"(anyelement) (SFUNC = array_append, STYPE = anyarray, INITCOND = '{}');
 COMMENT ON AGGREGATE "all of"(anyelement) IS 'of (anyelement)';
 GRANT EXECUTE ON FUNCTION "all of"(anyelement) TO new;
@@ -115,6 +117,9 @@ def test_everything_arrives_and_what_was_there_comes_back(
         assert server.sql(ROLES) == older.sql(ROLES)
         server.roll_back(place)
         assert (server.globals(), server.snapshot("shop"), server.databases()) == before
+    before = older.snapshot("shop")
+    assert older.restore(extras).failures == ()
+    assert older.snapshot("shop") == before
 
 
 def test_schema_public_is_whose_it_was_and_for_whom(
@@ -152,6 +157,7 @@ def test_what_newer_servers_no_longer_have_is_fitted_or_told(
         'not set: ALTER DATABASE "shop" SET vacuum_cleanup_index_scale_factor',
         'not set: ALTER ROLE new IN DATABASE "shop" SET vacuum_cleanup_index_scale_factor',
         "operator public.@!@ is left out",
+        "not set: GRANT ALL ON FUNCTION pg_catalog.pg_start_backup(",
         "aggregate public.all of(anyelement) takes anycompatible",
         "3 of 3 security labels are not set: SECURITY LABEL FOR nobody ON ",
     ):
@@ -166,6 +172,7 @@ def test_what_newer_servers_no_longer_have_is_fitted_or_told(
         "SELECT proowner::regrole, proacl, obj_description(oid, 'pg_proc') FROM pg_proc WHERE proname = 'all of';"
         "SELECT count(*) FROM pg_operator WHERE oprname = '@!@'"
     )
+    assert newest.sql("SELECT has_function_privilege('new', 'pg_switch_wal()', 'EXECUTE')", "shop") == "t\n"
     assert newest.sql(about, "shop") == older.sql(about, "shop").replace("\n1", "\n0")
 
 
@@ -184,6 +191,47 @@ def test_what_can_be_neither_fitted_nor_left_out_is_said_before_anything_happens
         assert newest.snapshot("shop") == before[0]
         if simulate:
             assert newest.globals() == before[1]
+    # What is in the way can be left out, by the name that the error calls it.
+    report = newest.restore(extras, **{"leave-out": "view public.uses_it; index no.such"})
+    assert "left out, as asked for: view public.uses_it" in report.databases[-1].warnings
+    assert "leave-out: nothing that was to be restored is called index no.such" in report.warnings
+    assert newest.sql("SELECT * FROM v", "shop") == "{1,2,3}\n"
+    with pytest.raises(DatabaseError, match=r"table public\.t can't be left out, for .* would go with it"):
+        newest.restore(extras, **{"leave-out": "table public.t"})
+
+
+def test_functions_that_go_by_search_path_find_what_they_use_or_their_index_can_be_left_out(
+    older: Any, other: Any, newest: Any, extras: Path, rollback: Path, programs: Any
+) -> None:
+    older.sql(
+        """
+        CREATE DATABASE shop;
+        ALTER DATABASE shop SET search_path = "of, it", public;
+        \\connect shop
+        CREATE SCHEMA "of, it";
+        CREATE FUNCTION half(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 / 2';
+        CREATE FUNCTION quarter(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT half(half($1))';
+        CREATE TABLE public.t AS SELECT g AS a FROM generate_series(1, 9) g;
+        ALTER TABLE t ADD CHECK (quarter(a) < 3);
+        """
+    )
+    programs(older, other, newest)
+    assert older.dump(extras).failures == ()
+    for server in (other, newest):
+        report = server.restore(extras, rollback=rollback)
+        assert report.failures == ()
+        assert "restored with search_path 'of, it', 'public'" in report.databases[-1].warnings[0]
+        assert server.checksums("shop") == older.checksums("shop")
+        server.roll_back(rollback)
+        assert server.databases() == ["postgres", "template0", "template1"]
+    older.sql("CREATE INDEX by_quarter ON t (quarter(a))", "shop")
+    assert older.dump(extras).failures == ()
+    assert other.restore(extras).failures == ()
+    # Here it is made with a search_path that nobody can set.
+    with pytest.raises(DatabaseError, match=r"pgsql:leave-out=index public\.by_quarter"):
+        newest.restore(extras)
+    assert newest.restore(extras, **{"leave-out": "index public.by_quarter"}).failures == ()
+    assert newest.checksums("shop") == older.checksums("shop")
 
 
 def test_limits_hold_across_versions(older: Any, newest: Any, extras: Path, programs: Any, everything: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from tklbam_core.api import DatabaseError
 
-from . import toc, versions
+from . import toc, versions, without
 from .connect import Server, connect
 from .layout import StoredDatabase
 
@@ -23,16 +23,16 @@ def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[st
             f"it was dumped from PostgreSQL {version}, and the server is PostgreSQL {server.major}",
             f"Install PostgreSQL {version} or newer.",
         )
-    wanted = {stored.toc.text(entry.tag) for entry in stored.toc.of_kind("EXTENSION")}
+    wanted = {stored.toc.text(entry.tag): entry for entry in stored.toc.of_kind("EXTENSION")}
     with connect(server) as connection:
         available = {row[0] for row in connection.execute("SELECT name FROM pg_available_extensions")}
-    given_up = [name for name in wanted - available if server.major >= GIVEN_UP.get(name, sys.maxsize)]
-    missing = sorted(wanted - available - set(given_up))
+    given_up = [name for name in wanted.keys() - available if server.major >= GIVEN_UP.get(name, sys.maxsize)]
+    missing = sorted(wanted.keys() - available - set(given_up))
     if missing:
         raise DatabaseError(
             f"extension {', '.join(missing)} is not installed on the server",
             f"Install its package (often postgresql-{server.major}-{missing[0].replace('_', '-')} or "
-            f"postgresql-contrib), then run the restore again.",
+            f"postgresql-contrib), then run the restore again. {without.hint(wanted[missing[0]])}",
         )
     warnings = versions.adapt(stored.toc, server.major)
     if given_up:

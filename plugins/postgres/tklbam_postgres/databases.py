@@ -23,6 +23,7 @@ TABLESPACE = re.compile(rf"\s+TABLESPACE = ({IDENTIFIER})", re.DOTALL)
 LOCALE = re.compile(
     r"\s+(?:LOCALE|LC_COLLATE|LC_CTYPE|LOCALE_PROVIDER|ICU_LOCALE|ICU_RULES|BUILTIN_LOCALE) = (?:E?'(?:[^']|'')*'|\w+)"
 )
+PROVIDER = re.compile(r"\s+LOCALE_PROVIDER = \w+")
 TRIES, PAUSE = 20, 0.005
 """How often, and how many seconds apart, sessions are looked for before a rename."""
 COLLATION = re.compile(rf"\bCOLLATE pg_catalog\.({IDENTIFIER})")
@@ -45,6 +46,8 @@ def create(server: Server, contents: toc.Toc, name: str, locale: str | None, spa
     match = TABLESPACE.search(statement)
     if match and match[1].strip('"') not in set(spaces):
         statement = statement[: match.start()] + statement[match.end() :]
+    if server.major < 15:
+        statement = PROVIDER.sub("", statement)  # said by newer programs of a server that has but one
     if locale is not None:
         statement = f"{LOCALE.sub('', statement)} LOCALE = {literal(locale)}"
     with connect(server) as connection:
@@ -114,23 +117,6 @@ def set_properties(server: Server, contents: toc.Toc, name: str, more: Iterable[
     with connect(server) as connection:
         warnings += _execute_all(connection, more)
     return [warning.replace(identifier(name), identifier(original)) for warning in warnings]
-
-
-def set_labels(server: Server, contents: toc.Toc, name: str) -> list[str]:
-    """Security labels of database `name` and what is in it; returns a warning where their provider refuses them.
-
-    It may be one that the database's own settings load, so not in the session in which these are made.
-    """
-    original = contents.text(contents.of_kind("DATABASE")[0].tag)
-    todo = []
-    for entry in contents.of_kind("SECURITY LABEL"):
-        own = contents.text(entry.tag).startswith("DATABASE ")
-        for statement in statements(contents.text(entry.sql)):
-            todo.append(rename_database(statement, original, identifier(name)) if own else statement)
-    strings = "on" if contents.standard_strings else "off"
-    refused = execute_inside(server, name, todo, standard_conforming_strings=strings)
-    refused = [warning.replace(identifier(name), identifier(original)) for warning in refused]
-    return [f"{len(refused)} of {len(todo)} security labels are {refused[0]}"] if refused else []
 
 
 def execute_inside(server: Server, name: str, todo: Iterable[str], **settings: str) -> list[str]:

@@ -10,11 +10,12 @@ from .connect import one_line
 
 
 class TableError(DatabaseError):
-    """A failure that has to do with one table (or other object), where that is known."""
+    """A failure that has to do with one table (or other object), where that is known; `command` is what failed."""
 
-    def __init__(self, what: str, table: str | None, remedy: str = "") -> None:
+    def __init__(self, what: str, table: str | None, remedy: str = "", command: str = "") -> None:
         super().__init__(what, remedy)
         self.table = table
+        self.command = command
 
 
 def failure_of(database: str, error: Exception) -> DatabaseFailure:

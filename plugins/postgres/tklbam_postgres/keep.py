@@ -40,6 +40,7 @@ class Kept:
     def copy_rows(self, new: str) -> int:
         """Copies the rows of those tables that `new` has; returns how many. Raises TableError."""
         copied = 0
+        self._missing = []
         with connect(self._server, new) as target:
             there = {(table.schema, table.name) for table in catalogue.tables(target)}
             for table in self._tables:

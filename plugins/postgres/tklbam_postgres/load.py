@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from tklbam_core.api import DatabaseError, FormatError, Progress, ProgressEvent
 
-from . import toc
+from . import toc, without
+from .apart import is_apart
 from .connect import Server, connect, find_program, one_line, open_connection
 from .failures import TableError
 from .layout import StoredDatabase, StoredTable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 CHUNK = 256 << 10
 FROM_STDIN = re.compile(rb"FROM stdin(?=;\s*$)")
 OBJECTS_AT_ONCE = 500
-ELSEWHERE = ("TABLE DATA", "BLOBS", "SECURITY LABEL")
+ROWS_ELSEWHERE = ("TABLE DATA", "BLOBS")
 FIRST_WITH_OBJECTS = (1, 12)
 """Archives before this one do not list large objects one by one: their data entry makes them."""
 
@@ -50,7 +51,7 @@ def load(
     with _archive(server, stored.toc, lambda entry: not _of_event_trigger(entry)) as archive:
 
         def restore(*words: str) -> None:
-            _restore_archive(server, database, archive, *words)
+            _restore_archive(server, stored, database, archive, *words)
 
         restore("--section=pre-data")
         rows, jobs = _load_rows(server, stored, database, jobs, wanted, progress)
@@ -69,17 +70,30 @@ def load_event_triggers(server: Server, stored: StoredDatabase, database: str) -
     """Last of all: they act on whatever is made after them. Raises DatabaseError."""
     if stored.toc.of_kind("EVENT TRIGGER"):
         with _archive(server, stored.toc, _of_event_trigger) as archive:
-            _restore_archive(server, database, archive)
+            _restore_archive(server, stored, database, archive)
 
 
 def _of_event_trigger(entry: toc.Entry) -> bool:
     return entry.kind == "EVENT TRIGGER" or entry.tag.startswith(b"EVENT TRIGGER ")
 
 
-def _restore_archive(server: Server, database: str, archive: Path, *words: str) -> None:
+def _restore_archive(server: Server, stored: StoredDatabase, database: str, archive: Path, *words: str) -> None:
     words = ("--format=directory", f"--use-list={archive / 'list'}", *words)
-    with pg_restore(server, database, words, str(archive)):
-        pass
+    try:
+        with pg_restore(server, database, words, str(archive)):
+            pass
+    except TableError as error:
+        if error.remedy:
+            raise
+        raise TableError(error.what, error.table, without.hint(_entry(stored.toc, error.command))) from error
+
+
+def _entry(contents: toc.Toc, command: str) -> toc.Entry | None:
+    """The entry whose statement is the beginning of what was run."""
+    found = [
+        entry for entry in contents.entries if entry.sql and command.startswith(one_line(contents.text(entry.sql)))
+    ]
+    return max(found, key=lambda entry: len(entry.sql), default=None)
 
 
 @contextlib.contextmanager
@@ -89,7 +103,12 @@ def _archive(server: Server, contents: toc.Toc, takes: Callable[[toc.Entry], boo
     try:
         contents = toc.readable_by(contents, find_program("pg_restore", server.major)[1], server.major)
         toc.write(contents, directory / "toc.dat")
-        listed = [entry for entry in contents.entries if entry.kind not in ELSEWHERE and takes(entry)]
+        made = contents.ids()
+        listed = [
+            entry
+            for entry in contents.entries
+            if entry.kind not in ROWS_ELSEWHERE and takes(entry) and not is_apart(entry, made)
+        ]
         (directory / "list").write_text("".join(f"{entry.dump_id};\n" for entry in listed))
         if server.account is not None:
             for path in (directory / "toc.dat", directory / "list", directory):
@@ -170,7 +189,7 @@ def _load_rows(
 def _loading_connection(server: Server, stored: StoredDatabase, database: str) -> psycopg.Connection[Any]:
     """Set as pg_restore sets its own."""
     encoding = stored.toc.encoding
-    return open_connection(
+    connection = open_connection(
         server,
         database,
         client_encoding="SQL_ASCII" if encoding in toc.RAW else encoding,
@@ -178,6 +197,9 @@ def _loading_connection(server: Server, stored: StoredDatabase, database: str) -
         xmloption="content",
         synchronous_commit="off",
     )
+    for entry in stored.toc.of_kind("SEARCHPATH"):
+        connection.execute(entry.sql)
+    return connection
 
 
 def _load_table(

@@ -9,7 +9,19 @@ from pathlib import Path
 
 from tklbam_core.api import ConfigError
 
-KEYS = ("host", "port", "user", "socket", "password-file", "cluster", "from", "jobs", "lock-timeout", "locale")
+KEYS = (
+    "host",
+    "port",
+    "user",
+    "socket",
+    "password-file",
+    "cluster",
+    "from",
+    "jobs",
+    "lock-timeout",
+    "locale",
+    "leave-out",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +29,7 @@ class Options:
     """`host` is a name or address, `socket` a directory (or the socket in it); `cluster` a Debian cluster (`15/main`)
     to restrict the work to; `source` the cluster of the backup to restore where it holds several; `jobs` how many
     connections work at once; `lock_timeout` seconds to wait for a table that is locked; `locale` takes the place of
-    every database's locale on restore."""
+    every database's locale on restore; `leave_out` are objects that are not restored (`view public.v`)."""
 
     host: str | None = None
     port: int | None = None
@@ -29,6 +41,7 @@ class Options:
     jobs: int = 1
     lock_timeout: int = 300
     locale: str | None = None
+    leave_out: frozenset[str] = frozenset()
 
     @property
     def names_server(self) -> bool:
@@ -63,6 +76,7 @@ def parse(words: Mapping[str, str]) -> Options:
         jobs=_number(words, "jobs", 1, 64) or min(4, os.cpu_count() or 1),
         lock_timeout=_number(words, "lock-timeout", 1, 86400) or 300,
         locale=words.get("locale"),
+        leave_out=frozenset(each.strip() for each in words.get("leave-out", "").split(";") if each.strip()),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from tklbam_core.api import CommandError, DatabaseError, start
+from tklbam_core.api import CommandError, start
 
 from . import toc
 from .catalogue import Table
@@ -71,7 +71,7 @@ def _is_harmless(said: str) -> bool:
     return "errors ignored on restore: " in said and len(UNKNOWN_SETTING.findall(said)) == errors
 
 
-def _explain(error: CommandError) -> DatabaseError:
+def _explain(error: CommandError) -> TableError:
     """What pg_restore said, by the object that it was at."""
     text = UNKNOWN_SETTING.sub("", error.stderr)
     lines = [line.removeprefix("pg_restore: ") for line in text.splitlines() if line.strip()]
@@ -81,8 +81,8 @@ def _explain(error: CommandError) -> DatabaseError:
     said = [line for line in lines if not line.startswith(("from TOC entry", "while ", "warning", "hint"))]
     command = next((number for number, line in enumerate(said) if line.startswith("Command was:")), len(said))
     reason = one_line(" ".join(said[: command or 1])).removeprefix("error: could not execute query: ") or str(error)
-    match = COMMAND_TABLE.search(" ".join(said[command:]))
-    made = CREATED.match("\n".join(said[command:]))
+    statement = one_line(" ".join(said[command:]))
+    match, made = COMMAND_TABLE.search(statement), CREATED.match(statement)
     where = " ".join(subject[2:-1]) or (match[1] if match else made[1] if made else None)
-    remedy = LOCALE_REMEDY if "could not create locale" in reason else "See the server's log."
-    return TableError(reason, where, remedy)
+    remedy = LOCALE_REMEDY if "could not create locale" in reason else ""
+    return TableError(reason, where, remedy, statement.removeprefix("Command was: "))

@@ -17,7 +17,21 @@ from tklbam_core.api import (
     TklbamError,
 )
 
-from . import catalogue, checks, clusters, databases, layout, options, public_schema, roles, selection, v1
+from . import (
+    apart,
+    catalogue,
+    checks,
+    clusters,
+    databases,
+    layout,
+    options,
+    public_schema,
+    roles,
+    search_path,
+    selection,
+    v1,
+    without,
+)
 from .claim import Claim
 from .connect import Server, connect, one_line, reach
 from .failures import failure_of, told
@@ -63,6 +77,10 @@ def restore(request: RestoreRequest) -> DatabaseReport | None:
         except DatabaseError as error:
             failures.append(failure_of(f"cluster {each.stored.name}", error))
     work.warnings += [f"the limit pgsql:{rule} matches no database or table" for rule in request.limits.unmatched()]
+    work.warnings += [
+        f"leave-out: nothing that was to be restored is called {each}"
+        for each in sorted(chosen.leave_out - work.left_out)
+    ]
     if work.failures and not work.results:
         raise DatabaseError(
             f"no PostgreSQL database was restored: {told(work.failures)}",
@@ -123,6 +141,7 @@ class _Restore:
         self.results: list[DatabaseResult] = []
         self.failures = failures
         self.warnings: list[str] = []
+        self.left_out: set[str] = set()
 
     def cluster(self, server: Server, stored: StoredCluster, prefix: str, claim: Claim | None) -> None:
         """Restores one server's part of the backup; `prefix` goes before its databases' names in the report.
@@ -138,7 +157,9 @@ class _Restore:
             began = time.monotonic()
             try:
                 database = self.read(name, directory)
-                warnings = checks.check(server, database, self.options.locale)
+                found, warnings = without.leave_out(database.toc, self.options.leave_out)
+                self.left_out |= found
+                warnings += checks.check(server, database, self.options.locale)
                 rows = None
                 if claim is None:
                     _note_limits(self.request.limits, database)
@@ -191,28 +212,23 @@ class _Restore:
         self.journal.save()
         with self._dropped_on_failure(server, entry, step), keeping(server, name, before is not None, limits) as kept:
             spaces = checks.tablespaces(server)
-            entry.new_oid = databases.create(server, stored.toc, entry.new, self.options.locale, spaces)
-            self.journal.save()
             warnings = checks.use_default_tablespace(stored.toc, spaces)
-            databases.find_collations(server, stored.toc, entry.new)
-            warnings += public_schema.prepare(server, stored, entry.new)
-            excluded = selection.stored_without_rows(limits, stored)
-            rows = load(
-                server,
-                stored,
-                entry.new,
-                self.options.jobs,
-                lambda table: table.data not in excluded,
-                lambda: _copy_kept(kept, entry.new),
-                self.request.progress,
-            )
+            try:
+                rows, more = self._load(server, stored, entry, spaces, kept)
+            except DatabaseError as error:
+                if not search_path.may_help(stored.toc, error):
+                    raise
+                warnings.append(search_path.use(stored.toc))
+                databases.drop(server, entry.new)
+                rows, more = self._load(server, stored, entry, spaces, kept)
+            warnings += more
             if kept is not None:
                 kept.carry_sequences(entry.new)
                 kept.take_over(entry.new)
-            load_event_triggers(server, stored, entry.new)
             settings = [rename_database(statement, name, identifier(entry.new)) for statement in settings]
             warnings += databases.set_properties(server, stored.toc, entry.new, settings)
-            warnings += databases.set_labels(server, stored.toc, entry.new)
+            warnings += apart.apply(server, stored.toc, entry.new)
+            load_event_triggers(server, stored, entry.new)
             warnings += checks.collation_warnings(server, stored, entry.new)
             warnings += self._pause(server, entry)
         # Outside: the session that kept the old tables as they are has to end before the database can be renamed.
@@ -220,6 +236,26 @@ class _Restore:
             databases.swap(server, name, entry.new, entry.old if before is not None else None)
         if not self.journal.keeps and before is not None:
             databases.drop(server, entry.old)
+        return rows, warnings
+
+    def _load(
+        self, server: Server, stored: StoredDatabase, entry: DatabaseStep, spaces: frozenset[str], kept: Kept | None
+    ) -> tuple[int, list[str]]:
+        """Makes `entry.new` and loads it: how many rows it has now, and warnings. Raises TklbamError."""
+        entry.new_oid = databases.create(server, stored.toc, entry.new, self.options.locale, spaces)
+        self.journal.save()
+        databases.find_collations(server, stored.toc, entry.new)
+        warnings = public_schema.prepare(server, stored, entry.new)
+        excluded = selection.stored_without_rows(self.request.limits, stored)
+        rows = load(
+            server,
+            stored,
+            entry.new,
+            self.options.jobs,
+            lambda table: table.data not in excluded,
+            lambda: _copy_kept(kept, entry.new),
+            self.request.progress,
+        )
         return rows, warnings
 
     def _pause(self, server: Server, entry: DatabaseStep) -> list[str]:

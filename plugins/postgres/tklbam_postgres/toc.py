@@ -93,6 +93,9 @@ class Toc:
         """Text of the archive; bytes that its encoding does not know are surrogates."""
         return (value or b"").decode(python_codec(self.encoding), "surrogateescape")
 
+    def ids(self) -> frozenset[int]:
+        return frozenset(entry.dump_id for entry in self.entries)
+
     def of_kind(self, *kinds: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.kind in kinds]
 

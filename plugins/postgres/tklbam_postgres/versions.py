@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tklbam_core.api import DatabaseError
 
-from . import toc
+from . import toc, without
 
 COMPATIBLE_ARRAYS = 14
 """From here on array_append() and its like take `anycompatible`, and no operator is written behind its operand."""
@@ -45,7 +45,7 @@ def _leave_out_postfix_operators(contents: toc.Toc, server: int) -> list[str]:
         if used is not None and entry.kind not in ABOUT_OTHERS:
             raise DatabaseError(
                 f"{entry} uses {used}, an operator behind its operand, which PostgreSQL {server} does not have",
-                "Write it with a function in the old server, and make a new backup; PostgreSQL 13 still has them.",
+                f"Write it with a function in the old server, and make a new backup. {without.hint(entry)}",
             )
         if used is None and entry.dump_id not in gone:
             kept.append(entry)

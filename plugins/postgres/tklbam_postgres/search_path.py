@@ -1,0 +1,42 @@
+"""Functions that do not say in which schema that is which they use.
+
+Archives are restored with an empty search_path, so that nobody's objects come before the server's. What CHECK
+constraints and indexes call may then find nothing, though it worked where it was dumped: the database's own
+search_path is tried in a second attempt.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from tklbam_core.api import DatabaseError
+
+from . import toc
+from .sqltext import IDENTIFIER, statements
+
+OWN = re.compile(rf"ALTER DATABASE {IDENTIFIER} SET search_path TO (.+)", re.DOTALL)
+DEFAULT = '"$user", public'
+EMPTY = b"set_config('search_path', ''"
+
+
+def may_help(contents: toc.Toc, error: DatabaseError) -> bool:
+    """Whether a restore failed for an empty search_path, as far as one can tell."""
+    return "does not exist" in error.what and any(EMPTY in entry.sql for entry in contents.of_kind("SEARCHPATH"))
+
+
+def use(contents: toc.Toc) -> str:
+    """Has the archive restored with its database's own search_path; returns a warning."""
+    path = DEFAULT
+    for entry in contents.of_kind("DATABASE PROPERTIES"):
+        for statement in statements(contents.text(entry.sql)):
+            if match := OWN.fullmatch(statement):
+                path = match[1]
+    set_ = f"SET search_path TO {path};\n".encode(toc.python_codec(contents.encoding), "surrogateescape")
+    contents.entries = [
+        replace(entry, definition=set_) if entry.kind == "SEARCHPATH" else entry for entry in contents.entries
+    ]
+    return (
+        f"restored with search_path {path}, for functions in it do not name the schema of what they use: give them one "
+        "(ALTER FUNCTION ... SET search_path)"
+    )
