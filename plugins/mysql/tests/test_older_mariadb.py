@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,22 @@ def differing(first: Path, second: Path) -> list[str]:
     found = [*compared.left_only, *compared.right_only]
     found += [name for name in compared.common_files if (first / name).read_bytes() != (second / name).read_bytes()]
     return found + [name for each in compared.common_dirs for name in differing(first / each, second / each)]
+
+
+def test_collations_that_older_servers_do_not_name_stay(older: Any, newer: Any, tools: Any, tmp_path: Path) -> None:
+    """As their first versions printed statements: where it was the default, it was not named."""
+    older.sql(
+        "CREATE DATABASE d CHARACTER SET utf16; USE d; CREATE TABLE t (a varchar(9), KEY (a)) ENGINE=MyISAM;"
+        "INSERT INTO t VALUES ('x'); CREATE TABLE m (a varchar(9), KEY (a)) ENGINE=MERGE UNION=(t);"
+        "CREATE FUNCTION f(a int) RETURNS varchar(9) CHARSET utf8mb4 RETURN a"
+    )
+    tools.dump(older, tmp_path)
+    for name in ("init", "tables/t/init", "tables/m/init", "routines"):
+        path = tmp_path / "myfs/d" / name
+        path.write_text(re.sub(r" COLLATE[ =](?:utf16|utf8mb4)_general_ci", "", path.read_text()))
+    assert tools.restore(newer, tmp_path).failures == ()
+    says = "USE d; SELECT a, COLLATION(a), COLLATION(f(1)), @@collation_database FROM m"
+    assert newer.sql(says) == older.sql(says)
 
 
 def test_everything_comes_from_an_older_server(

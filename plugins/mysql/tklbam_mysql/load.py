@@ -42,12 +42,16 @@ OPTIONAL_SETTINGS = (
     f"SET max_error_count={MOST_WARNINGS}",
     # A TIMESTAMP without a default has none.
     "SET explicit_defaults_for_timestamp=1",
-    # What names a character set without a collation was made where this was the default, as newer servers name both.
     "SET default_collation_for_utf8mb4=utf8mb4_general_ci",
-    "SET character_set_collations=''",
     # A table without a key stays one.
     "SET sql_generate_invisible_primary_key=0",
     "SET sql_require_primary_key=0",
+)
+OLD_MEANINGS = (
+    # What names a character set without a collation was made where this was the default, as newer servers name both.
+    "SET character_set_collations=''",
+    # And utf8 was nothing else.
+    "SET old_mode='UTF8_IS_UTF8MB3'",
 )
 _ENUM = re.compile(r"^  (`(?:[^`]|``)*`) (?:enum|set)\(", re.MULTILINE | re.IGNORECASE)
 _AUTO_INCREMENT = re.compile(r"^  (`(?:[^`]|``)*`) [^\n]* AUTO_INCREMENT", re.MULTILINE)
@@ -65,16 +69,19 @@ def prepare(session: Session) -> None:
     """Settings under which rows go in as they came out, and fast."""
     for statement in SETTINGS:
         session.execute(statement)
-    for statement in OPTIONAL_SETTINGS:
+    _set_if_known(session, OPTIONAL_SETTINGS)
+    keep_meanings(session)
+
+
+def keep_meanings(session: Session) -> None:
+    """Makes names of character sets mean what they did on old servers."""
+    _set_if_known(session, OLD_MEANINGS)
+
+
+def _set_if_known(session: Session, statements: Sequence[str]) -> None:
+    for statement in statements:
         with contextlib.suppress(Error):  # not every server has the variable
             session.execute(statement)
-    understand_utf8(session)
-
-
-def understand_utf8(session: Session) -> None:
-    """Makes utf8 what it is to old servers, whatever it is to this one."""
-    with contextlib.suppress(Error):  # before MariaDB 10.6, and on MySQL, it is nothing else
-        session.execute("SET old_mode='UTF8_IS_UTF8MB3'")
 
 
 def load_rows(

@@ -16,10 +16,13 @@ EVERY = 1.0
 INTERRUPTED = 1317
 LOCK_WAIT_TIMEOUT = 1205
 
+OWN_CONNECTIONS = "FROM information_schema.PROCESSLIST WHERE USER = SUBSTRING_INDEX(USER(), '@', 1)"
+"""In a query: those of the account that asks."""
+
 # Only what the dump programs ask, and only in connections made after this one: nobody else's queries are ended.
-_WAITING = """
-SELECT ID FROM information_schema.PROCESSLIST
-WHERE ID > CONNECTION_ID() AND USER = SUBSTRING_INDEX(USER(), '@', 1) AND STATE LIKE 'Waiting for %lock%' AND TIME >= {}
+_WAITING = f"""
+SELECT ID {OWN_CONNECTIONS}
+AND ID > CONNECTION_ID() AND STATE LIKE 'Waiting for %lock%' AND TIME >= {{}}
 AND (INFO LIKE '%SQL_NO_CACHE%' OR INFO LIKE 'LOCK TABLES%' OR INFO LIKE 'SHOW %')
 """
 

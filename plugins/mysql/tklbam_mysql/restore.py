@@ -17,7 +17,7 @@ from . import foreign
 from .catalogue import Database, Reader, database_names
 from .connection import GONE, Error, Server, Session, code, connect, reason
 from .layout import DIRECTORY, AccountEntry, Layout
-from .load import understand_utf8
+from .load import keep_meanings
 from .names import HiddenNames, is_hidden, quote
 from .plan import DatabasePlan, leaving, make_plan
 from .stage import Staged, stage
@@ -55,7 +55,7 @@ def restore_databases(
     outcome = Outcome()
     try:
         with connect(server.settings) as session:
-            understand_utf8(session)
+            keep_meanings(session)
             present = {name: set(relations(session, name)) for name in database_names(session)}
             folded = session.value("SELECT @@lower_case_table_names") == 1
             plans = _distinct(make_plan(source, limits, present, folded), outcome)
@@ -71,7 +71,7 @@ def restore_databases(
             _drop_leftovers(session)
         staged = _load_beside(server, plans, state, progress)
         with connect(server.settings) as session:
-            understand_utf8(session)
+            keep_meanings(session)
             done = _swap_all(session, state, staged, outcome)
             _finish(session, done, outcome)
             _restore_accounts(session, server, entries, source.manifest(), state, limits, outcome)

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 
 from .catalogue import Table
 from .connection import Error, Server, Session, code, connect, reason
-from .locks import LOCK_WAIT_TIMEOUT
+from .locks import LOCK_WAIT_TIMEOUT, OWN_CONNECTIONS
 from .names import qualified
 
 MOST_PROGRAMS = 4
-OWN_CONNECTIONS = 3
+NEEDED_CONNECTIONS = 3
 """Those that exact rows, held commits and the watch for locks need besides the programs'."""
 LOCK_WAIT = 10
 """Seconds to wait for MariaDB's lock before going on without it; longer would hold up the server's users."""
@@ -96,7 +96,7 @@ def how_many_programs(server: Server, session: Session, wanted: int) -> int:
     One alone is sure to see one moment. Never more than the server lets in besides our own connections.
     """
     most = wanted or (min(MOST_PROGRAMS, os.cpu_count() or 1) if holds_gently(server) else 1)
-    return max(1, min(most, _spare_connections(session) - OWN_CONNECTIONS))
+    return max(1, min(most, _spare_connections(session) - NEEDED_CONNECTIONS))
 
 
 def _spare_connections(session: Session) -> int:
@@ -104,8 +104,7 @@ def _spare_connections(session: Session) -> int:
     spare = int(most) - int(session.value_at("SHOW GLOBAL STATUS LIKE 'Threads_connected'", 1))
     if not most_of_user:
         return spare
-    query = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE USER = SUBSTRING_INDEX(USER(), '@', 1)"
-    return min(spare, int(most_of_user) - int(session.value(query)))
+    return min(spare, int(most_of_user) - int(session.value(f"SELECT count(*) {OWN_CONNECTIONS}")))
 
 
 def _hold_all(hold: Hold, server: Server) -> str:
