@@ -70,6 +70,7 @@ OLD_TABLE = """CREATE TABLE `old` (
   `d` date NOT NULL default '0000-00-00',
   `y` year(4) default NULL,
   `b` bit(2) default b'1',
+  `c` varchar(20) NOT NULL default '/*!50001 c*/',
   PRIMARY KEY  USING BTREE (`id`),
   KEY `k` USING BTREE (`t`(5))
 ) TYPE=MyISAM DEFAULT CHARSET=latin1 PACK_KEYS=1 COMMENT='a TYPE=x)'"""
@@ -155,8 +156,19 @@ def old(classic: Path) -> Path:
         put(place / "init", f"{statement};\n")
         (place / "rows").write_bytes(b"".join(rows))
 
-    last = row(2, "", 0, 0, "0000-00-00", None, None).rstrip(b"\n")
-    table(blog / "tables/old", OLD_TABLE, row(1, "é", 20100102030405, 0, "2010-00-00", 2010, b"\1"), last)
+    last = row(2, "", 0, 0, "0000-00-00", None, None, "").rstrip(b"\n")
+    table(blog / "tables/old", OLD_TABLE, row(1, "é", 20100102030405, 0, "2010-00-00", 2010, b"\1", ""), last)
+    put(
+        blog / "tables/old/triggers",
+        '/*!50003 SET SESSION SQL_MODE="PIPES_AS_CONCAT" */;;\n'
+        "--\n/*!50003 CREATE */ /*!50017 DEFINER=`root`@`localhost` */ "
+        "/*!50003 TRIGGER `t` BEFORE INSERT ON `old` FOR EACH ROW BEGIN\n"
+        "  -- don't */ stop\n  SET NEW.t = 'a' || '*/\n-- b'; END */;;\n/*!50003 SET SQL_MODE=@OLD_SQL_MODE */;;\n",
+    )
+    # Without rows in mysqldump's output, but with a file for them.
+    merge = "CREATE TABLE `both` (\n  `id` int(11) default NULL\n) TYPE=MRG_MyISAM INSERT_METHOD=LAST UNION=(`part`)"
+    table(blog / "tables/both", merge)
+    table(blog / "tables/part", "CREATE TABLE `part` (\n  `id` int(11) default NULL\n) TYPE=MyISAM", row(5))
     told = ("2010-01-01 00:00:00", "latin1", "latin1_swedish_ci", "utf8_general_ci")
     hello, ask = "return concat('é', a)", "begin\n select \"id\", 'é' from old; end"
     table(
@@ -190,15 +202,18 @@ def test_what_old_servers_had_restores(server: Any, old: Path, tools: Any) -> No
     assert (report.failures, report.databases[0].warnings) == ((), ())
     assert [each for each in report.warnings if "function udf of the library a.so" in each]
     assert server.sql("SELECT *, b + 0 FROM blog.old") == (
-        "1\té\t2010-01-02 03:04:05\t0000-00-00 00:00:00\t2010-00-00\t2010\t\1\t1\n"
-        "2\t\t0000-00-00 00:00:00\t0000-00-00 00:00:00\t0000-00-00\tNULL\tNULL\tNULL\n"
+        "1\té\t2010-01-02 03:04:05\t0000-00-00 00:00:00\t2010-00-00\t2010\t\1\t\t1\n"
+        "2\t\t0000-00-00 00:00:00\t0000-00-00 00:00:00\t0000-00-00\tNULL\tNULL\t\tNULL\n"
     )
+    insert = "INSERT INTO blog.old (changed) VALUES (0); SELECT t, c FROM blog.old WHERE id=3; SELECT id FROM blog.both"
+    assert server.sql(insert) == "a*/\\n-- b\t/*!50001 c*/\n5\n"
+    assert server.sql("SELECT SQL_MODE FROM information_schema.TRIGGERS WHERE TRIGGER_NAME='t'") == "PIPES_AS_CONCAT\n"
     statement = server.sql("SHOW CREATE TABLE blog.old")
     assert "`changed` timestamp NOT NULL DEFAULT current_timestamp() ON UPDATE current_timestamp()" in statement
     assert "`made` timestamp NOT NULL DEFAULT '0000-00-00 00:00:00'" in statement
     assert "ENGINE=MyISAM" in statement
     assert "COMMENT='a TYPE=x)'" in statement
-    assert server.sql("SELECT blog.hello('x', 1); CALL blog.`né`()") == "éx\n1\té\n2\té\n"
+    assert server.sql("SELECT blog.hello('x', 1); CALL blog.`né`()") == "éx\n1\té\n2\té\n3\té\n"
     assert server.sql(
         "SELECT ROUTINE_NAME, SECURITY_TYPE, IS_DETERMINISTIC, SQL_DATA_ACCESS, SQL_MODE, ROUTINE_COMMENT, DEFINER,"
         " CHARACTER_SET_CLIENT FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA='blog' ORDER BY 1"

@@ -13,6 +13,7 @@ from .names import literal, qualified, quote
 
 _DEFINER = re.compile(rb"\bDEFINER=`(?:[^`]|``)*`@`(?:[^`]|``)*`")
 _PLAIN = {"sql_mode": "", "character_set_client": "utf8mb4", "collation_connection": "utf8mb4_general_ci"}
+_SAID = frozenset([*_PLAIN, "time_zone"])
 
 
 def without_definer(statement: str) -> str:
@@ -43,10 +44,10 @@ def make(session: Session, database: str, stored: Stored, *, own_definer: bool =
         session.execute(statement)
         session.rows(f"SELECT SETVAL({quote(stored.name)}, {stored.numbers['next']}, 0, {stored.numbers['cycles']})")
         return
-    settings = {key: value for key, value in stored.settings.items() if key != "database_collation"}
+    said = {key: value for key, value in stored.settings.items() if key in _SAID and (value or key == "sql_mode")}
     with _database_collation(session, database, stored.settings.get("database_collation")):
         try:
-            set_names(session, **{key: value for key, value in settings.items() if value or key == "sql_mode"})
+            set_names(session, **_PLAIN | said)
             session.execute(statement)
         finally:
             set_names(session, **_PLAIN, time_zone="+00:00")

@@ -23,8 +23,16 @@ _WIDTH = re.compile(
 )
 """A timestamp of MySQL 4.0: how wide it was shown. Later servers take that for digits of a second."""
 _SETTINGS = re.compile(
-    r"@?@?(?:session\.)?(sql_mode|character_set_client|collation_connection|time_zone)\s*=\s*('[^']*'|\w+)", re.I
+    r"@?@?(?:session\.)?(sql_mode|character_set_client|collation_connection|time_zone)"
+    r"\s*=\s*('[^']*'|\"[^\"]*\"|\w+)",
+    re.IGNORECASE,
 )
+_COMMENTS = re.compile(
+    r"`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|--[ \t][^\n]*|#[^\n]*|/\*(?!M?!).*?\*/"
+    r"|(?P<open>/\*M?!\d*\s?)|(?P<close>\*/)",
+    re.DOTALL,
+)
+"""What a versioned comment's end may not be looked for in, and its ends."""
 
 
 class LegacyLayout(Layout):
@@ -110,8 +118,10 @@ class LegacyTable(TableEntry):
         engine = _ENGINE.search(self.statement)
         name = engine.group(1) if engine else ""
         rows = self.directory / "rows"
+        if name.lower() in EXTERNAL_ENGINES:
+            return TableFile(engine=name, data="external", rows=0)
         if not rows.is_file():
-            return TableFile(engine=name, data="external" if name.lower() in EXTERNAL_ENGINES else "rows", rows=0)
+            return TableFile(engine=name, rows=0)
         with open(rows, "rb") as file:
             count, block = 0, b"\n"
             while more := file.read(1 << 20):
@@ -154,16 +164,15 @@ def in_new_words(statement: str) -> str:
 
 
 def statements(text: str, delimiter: str) -> list[str]:
-    """The statements of a small script: `delimiter` ends one at the end of a line. Comment lines are dropped."""
-    lines = [
-        line for line in text.split("\n") if not line.startswith("--") and not line.upper().startswith("DELIMITER")
-    ]
-    found, current = [], []
-    for line in lines:
+    """The statements of a small script: `delimiter` ends one at a line's end. Comments between them are dropped."""
+    found: list[str] = []
+    current: list[str] = []
+    for line in text.split("\n"):
+        if line.upper().startswith("DELIMITER") or (line.startswith("--") and not "".join(current).strip()):
+            continue
         stripped = line.rstrip()
         if stripped.endswith(delimiter):
-            current.append(stripped.removesuffix(delimiter))
-            found.append("\n".join(current).strip())
+            found.append("\n".join([*current, stripped.removesuffix(delimiter)]).strip())
             current = []
         else:
             current.append(line)
@@ -174,32 +183,23 @@ def statements(text: str, delimiter: str) -> list[str]:
 def unwrapped(statement: str) -> str:
     """A statement out of its versioned comments (`/*!50001 … */`)."""
     text = statement.strip()
-    while (start := re.search(r"/\*M?!\d*\s?", text)) is not None:
-        end = _comment_end(text, start.end())
-        text = text[: start.start()] + text[start.end() : end].rstrip() + text[end + 2 :]
-    return text.strip()
-
-
-def _comment_end(text: str, at: int) -> int:
-    quoted = ""
-    while at < len(text):
-        character = text[at]
-        if quoted:
-            if character == "\\" and quoted != "`":
-                at += 1
-            elif character == quoted:
-                quoted = ""
-        elif character in "'\"`":
-            quoted = character
-        elif text.startswith("*/", at):
-            return at
-        at += 1
-    return len(text)
+    parts, at, depth = [], 0, 0
+    for token in _COMMENTS.finditer(text):
+        if token["open"]:
+            parts.append(text[at : token.start()])
+            depth += 1
+        elif token["close"] and depth:
+            parts.append(text[at : token.start()].rstrip())
+            depth -= 1
+        else:
+            continue
+        at = token.end()
+    return "".join([*parts, text[at:]]).strip()
 
 
 def settings_in(text: str) -> Iterator[tuple[str, str]]:
     """Session settings that a script makes."""
     for match in _SETTINGS.finditer(text):
-        value = match.group(2).strip("'")
+        value = match.group(2).strip("'\"")
         if not value.startswith("@"):
             yield match.group(1).lower(), value
