@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from tklbam_core.api import DatabaseError
 from tklbam_postgres import connect
 
+from .conftest import OLD_ROOT
 from .test_newer import GRANTED, MANY, MEMBERS, printed
 from .test_v1 import write_v1
 
@@ -232,6 +236,33 @@ def test_functions_that_go_by_search_path_find_what_they_use_or_their_index_can_
         newest.restore(extras)
     assert newest.restore(extras, **{"leave-out": "index public.by_quarter"}).failures == ()
     assert newest.checksums("shop") == older.checksums("shop")
+
+
+def test_the_version_of_a_collation_is_noted_where_the_server_keeps_none(
+    older: Any, extras: Path, programs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(older)
+    locales = older.base / "locales"
+    locales.mkdir()
+    (locales / "C.utf8").symlink_to("/usr/lib/locale/C.utf8")
+    monkeypatch.setenv("I18NPATH", f"{OLD_ROOT}/usr/share/i18n")
+    subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", locales / "de_DE.UTF-8"], check=True)
+    older.stop()
+    with monkeypatch.context() as patch:
+        patch.setenv("LOCPATH", str(locales))
+        older.start()
+    older.sql(
+        """
+        CREATE DATABASE shop LOCALE 'de_DE.UTF-8' TEMPLATE template0;
+        CREATE DATABASE bytes;
+        \\connect shop
+        CREATE COLLATION german (locale = 'de_DE.UTF-8');
+        """
+    )
+    assert older.dump(extras).failures == ()
+    noted = {name: json.loads((extras / f"pgfs/server/{name}/database.json").read_text()) for name in ("shop", "bytes")}
+    libc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
+    assert {name: facts["collation"]["version"] for name, facts in noted.items()} == {"shop": libc, "bytes": None}
 
 
 def test_limits_hold_across_versions(older: Any, newest: Any, extras: Path, programs: Any, everything: str) -> None:

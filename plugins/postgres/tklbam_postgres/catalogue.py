@@ -96,9 +96,21 @@ def database_facts(connection: psycopg.Connection[Any]) -> dict[str, Any]:
             "collate": facts["datcollate"],
             "ctype": facts["datctype"],
             "locale": facts.get("datlocale") or facts.get("daticulocale"),  # the name changed in PostgreSQL 17
-            "version": facts.get("datcollversion"),
+            "version": facts["datcollversion"] if "datcollversion" in facts else _libc_version(connection),
         },
     }
+
+
+def _libc_version(connection: psycopg.Connection[Any]) -> str | None:
+    """The version of the connection's database's collation where the server keeps none of it, which is before 15: that
+    of any other collation of the C library (13 and 14 tell it). None: not known, or text sorts by bytes."""
+    if connection.info.server_version < 130000:
+        return None
+    row = connection.execute(
+        "SELECT max(pg_collation_actual_version(c.oid)) FROM pg_collation c, pg_database d"
+        " WHERE c.collprovider = 'c' AND d.datname = current_database() AND d.datcollate !~* '^(C|POSIX)($|[.])'"
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 def subscriptions(connection: psycopg.Connection[Any], database: str) -> list[tuple[str, bool]]:

@@ -75,7 +75,7 @@ def use_default_tablespace(contents: toc.Toc, present: Collection[str]) -> list[
 
 
 def collation_warnings(server: Server, stored: StoredDatabase, database: str) -> list[str]:
-    """Whether text sorts by other rules here than where it was dumped (known from PostgreSQL 15 on)."""
+    """Whether text sorts by other rules here than where it was dumped (known from PostgreSQL 13 on)."""
     before = stored.collation.get("version")
     if before is None or server.version < 150000:
         return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +37,16 @@ class Kept:
         self._tables = tables
         self._missing: list[Table] = []
 
-    def copy_rows(self, new: str) -> int:
-        """Copies the rows of those tables that `new` has; returns how many. Raises TableError."""
+    def copy_rows(self, new: str, search_path: Iterable[bytes]) -> int:
+        """Copies the rows of those tables that `new` has; returns how many. Raises TableError.
+
+        `search_path` are statements that set it as for the rows of the backup.
+        """
         copied = 0
         self._missing = []
         with connect(self._server, new) as target:
+            for statement in search_path:
+                target.execute(statement)
             there = {(table.schema, table.name) for table in catalogue.tables(target)}
             for table in self._tables:
                 if (table.schema, table.name) not in there:

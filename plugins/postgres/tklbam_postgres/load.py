@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tklbam_core.api import DatabaseError, FormatError, Progress, ProgressEvent
 
-from . import toc, without
+from . import search_path, toc, without
 from .apart import is_apart
 from .connect import Server, connect, find_program, one_line, open_connection
 from .failures import TableError
@@ -197,8 +197,8 @@ def _loading_connection(server: Server, stored: StoredDatabase, database: str) -
         xmloption="content",
         synchronous_commit="off",
     )
-    for entry in stored.toc.of_kind("SEARCHPATH"):
-        connection.execute(entry.sql)
+    for statement in search_path.statements_of(stored.toc):
+        connection.execute(statement)
     return connection
 
 

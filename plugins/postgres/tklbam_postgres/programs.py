@@ -83,6 +83,6 @@ def _explain(error: CommandError) -> TableError:
     reason = one_line(" ".join(said[: command or 1])).removeprefix("error: could not execute query: ") or str(error)
     statement = one_line(" ".join(said[command:]))
     match, made = COMMAND_TABLE.search(statement), CREATED.match(statement)
-    where = " ".join(subject[2:-1]) or (match[1] if match else made[1] if made else None)
+    where = match[1] if match else " ".join(subject[2:-1]) or (made[1] if made else None)
     remedy = LOCALE_REMEDY if "could not create locale" in reason else ""
     return TableError(reason, where, remedy, statement.removeprefix("Command was: "))

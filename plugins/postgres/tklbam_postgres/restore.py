@@ -253,7 +253,7 @@ class _Restore:
             entry.new,
             self.options.jobs,
             lambda table: table.data not in excluded,
-            lambda: _copy_kept(kept, entry.new),
+            lambda: 0 if kept is None else kept.copy_rows(entry.new, search_path.statements_of(stored.toc)),
             self.request.progress,
         )
         return rows, warnings
@@ -302,10 +302,6 @@ def _plain(error: Exception) -> Exception:
     if isinstance(error, psycopg.Error):
         return DatabaseError(one_line(error), "See the server's log.")
     return error
-
-
-def _copy_kept(kept: Kept | None, new: str) -> int:
-    return 0 if kept is None else kept.copy_rows(new)
 
 
 def _note_limits(limits: Limits, stored: StoredDatabase) -> None:

@@ -20,6 +20,11 @@ DEFAULT = '"$user", public'
 EMPTY = b"set_config('search_path', ''"
 
 
+def statements_of(contents: toc.Toc) -> list[bytes]:
+    """Those that set it as the archive is restored."""
+    return [entry.sql for entry in contents.of_kind("SEARCHPATH")]
+
+
 def may_help(contents: toc.Toc, error: DatabaseError) -> bool:
     """Whether a restore failed for an empty search_path, as far as one can tell."""
     return "does not exist" in error.what and any(EMPTY in entry.sql for entry in contents.of_kind("SEARCHPATH"))
