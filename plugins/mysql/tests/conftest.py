@@ -317,5 +317,15 @@ def tools() -> Tools:
 
 @pytest.fixture
 def fidelity() -> str:
-    """A script that makes databases which use everything."""
-    return (Path(__file__).parent / "fidelity.sql").read_text()
+    """A script for MariaDB that makes databases which use everything."""
+    return _scripts("fidelity.sql", "fidelity_mariadb.sql")
+
+
+@pytest.fixture
+def fidelity_mysql() -> str:
+    """The same for MySQL."""
+    return "SET sql_mode='';\n" + _scripts("fidelity.sql", "fidelity_mysql.sql")
+
+
+def _scripts(*names: str) -> str:
+    return "".join((Path(__file__).parent / name).read_text() for name in names)

@@ -48,10 +48,10 @@ def make_comparable(*servers: Any) -> None:
     ids=["inserts", "loads"],
 )
 def test_everything_comes_back_identical(
-    new_mysql: Any, own_client: None, tools: Any, tmp_path: Path, options: tuple[str, ...]
+    new_mysql: Any, own_client: None, tools: Any, tmp_path: Path, fidelity_mysql: str, options: tuple[str, ...]
 ) -> None:
     source, target = (new_mysql("--partial-revokes=ON", *options) for _ in range(2))
-    source.sql(f"SET sql_mode='';\n{(HERE / 'fidelity_mysql.sql').read_text()}")
+    source.sql(fidelity_mysql)
     report = tools.dump(source, tmp_path)
     assert report.failures == ()
     assert client_of(tmp_path).startswith("mysqldump ")
@@ -73,9 +73,11 @@ def test_everything_comes_back_identical(
     assert target.state() == before
 
 
-def test_script_restores_what_the_directory_holds(new_mysql: Any, own_client: None, tools: Any, tmp_path: Path) -> None:
+def test_script_restores_what_the_directory_holds(
+    new_mysql: Any, own_client: None, tools: Any, tmp_path: Path, fidelity_mysql: str
+) -> None:
     source, target = (new_mysql("--partial-revokes=ON") for _ in range(2))
-    source.sql(f"SET sql_mode='';\n{(HERE / 'fidelity_mysql.sql').read_text()}")
+    source.sql(fidelity_mysql)
     tools.dump(source, tmp_path)
     script = tmp_path / "script.sql"
     CliRunner().invoke(fs2mysql, ["--tofile", str(script), str(tmp_path / "myfs")], catch_exceptions=False)

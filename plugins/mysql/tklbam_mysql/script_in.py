@@ -29,6 +29,7 @@ _CREATE = re.compile(
 _ENGINE = re.compile(r"\)[^()]*?\bENGINE=(\w+)")
 _ON_TABLE = re.compile(rf"\bON\s+(?:{_IDENTIFIER}\s*\.\s*)?{_IDENTIFIER}\s+FOR\s+EACH\s+ROW", re.IGNORECASE)
 _SETVAL = re.compile(rf"SETVAL\({_IDENTIFIER}, (-?\d+), 0(?:, (\d+))?\)", re.IGNORECASE)
+_ALTERED = re.compile(rf"ALTER DATABASE\s+{_IDENTIFIER}\s.*\bCOLLATE\s*=?\s*(\w+)", re.IGNORECASE | re.DOTALL)
 _QUOTED = r"[`'](?:[^`']|``|'')*[`']"
 _ACCOUNT = re.compile(
     r"^(CREATE USER|CREATE ROLE|GRANT .*? TO|SET DEFAULT ROLE .*? FOR|ALTER USER)\s+(?:IF NOT EXISTS\s+)?"
@@ -50,6 +51,11 @@ class _Database:
     triggers: dict[str, list[Stored]] = field(default_factory=dict)
     stored: dict[str, list[Stored]] = field(default_factory=dict)
     views: dict[str, Stored] = field(default_factory=dict)
+    collation: str = ""  # as last altered: what is made next remembers it
+
+    def remember(self, stored: Stored) -> None:
+        if self.collation:
+            stored.settings["database_collation"] = self.collation
 
 
 class ScriptReader:
@@ -131,6 +137,9 @@ class ScriptReader:
                 if sequence.name == _name(setval, 1):
                     sequence.numbers = {"next": int(setval.group(3)), "cycles": int(setval.group(4) or 0)}
             return
+        altered = _ALTERED.match(text)
+        if altered and (database := self._databases.get(_name(altered, 1))):
+            database.collation = altered.group(3)
         account = _ACCOUNT.match(text)
         if account:
             self._account(account.group(2), text)
@@ -161,11 +170,13 @@ class ScriptReader:
             stored.statement = re.sub(r"^CREATE OR REPLACE\b", "CREATE", text, flags=re.IGNORECASE)
             database.views[name] = stored
         elif kind == "TRIGGER":
+            database.remember(stored)
             on = _ON_TABLE.search(text)
             if on is None:
                 raise FormatError("the script", None, f"trigger {name} names no table")
             database.triggers.setdefault(_name(on, 3), []).append(stored)
         else:
+            database.remember(stored)
             if kind == "EVENT":
                 stored.settings["time_zone"] = self._settings.get("time_zone", "SYSTEM")
             database.stored.setdefault("events" if kind == "EVENT" else "routines", []).append(stored)

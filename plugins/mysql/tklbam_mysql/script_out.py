@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from .plan import DatabasePlan, TablePlan, make_plan
 from .versions import END_OF_TIME, end_column, with_end
 
 BATCH = 1 << 20
+_COLLATION = re.compile(r" COLLATE (\w+)")
 HEAD = """\
 SET NAMES utf8mb4;
 SET @old_time_zone=@@time_zone, time_zone='+00:00';
@@ -52,7 +54,7 @@ def write_script(
     for plan in plans:
         _tables(put, plan, extended)
     for plan in plans:
-        _stored(put, plan.name, plan.routines)
+        _stored(put, plan, plan.routines)
     for view, database in _views(plans):
         put.text(f"USE {quote(database)};\n")
         _settled(put, view, replaced(without_definer(view.statement)))
@@ -60,8 +62,8 @@ def write_script(
         put.text(f"USE {quote(database)};\n")
         _settled(put, view, replaced(view.statement))
     for plan in plans:
-        _stored(put, plan.name, [trigger for table in plan.tables for trigger in table.triggers])
-        _stored(put, plan.name, plan.events)
+        _stored(put, plan, [trigger for table in plan.tables for trigger in table.triggers])
+        _stored(put, plan, plan.events)
     if limits.takes_database("mysql"):
         entries = source.accounts()
         statements = [statement for entry in wanted(entries, "") for statement in entry.statements]
@@ -153,14 +155,20 @@ def _column(name: str) -> str:
     return name if name in ("row_start", "row_end") else quote(name)
 
 
-def _stored(put: _Put, database: str, items: Iterable[Stored]) -> None:
+def _stored(put: _Put, plan: DatabasePlan, items: Iterable[Stored]) -> None:
+    usual = _COLLATION.search(plan.statement)
     for item in items:
-        put.text(f"USE {quote(database)};\n")
+        put.text(f"USE {quote(plan.name)};\n")
         kind = item.kind
         if kind.startswith("PACKAGE"):
             put.text("SET sql_mode=ORACLE;\n")
         put.text(f"DROP {kind} IF EXISTS {quote(item.name)};\n")
+        # Each remembers the database's collation at the moment it is made.
+        wanted = item.settings.get("database_collation")
+        differs = usual is not None and wanted is not None and wanted != usual.group(1)
+        put.text(f"ALTER DATABASE {quote(plan.name)} COLLATE {wanted};\n" if differs else "")
         _settled(put, item, item.statement)
+        put.text(f"ALTER DATABASE {quote(plan.name)} COLLATE {usual.group(1)};\n" if usual and differs else "")
 
 
 def _settled(put: _Put, item: Stored, statement: str) -> None:
