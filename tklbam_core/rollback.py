@@ -21,7 +21,7 @@ from .hooks import Hooks
 from .host import Host
 from .journal import Journal
 from .lifecycle import Lifecycle
-from .system import apt_rollback, userdb_snapshot
+from .system import apt_rollback, userdb_io, userdb_snapshot
 from .system.unfinished import clear_unfinished
 
 
@@ -72,7 +72,9 @@ def run_rollback(context: Context) -> RollbackSummary:
             if "overlay" in steps or "packages" in steps:
                 put_back_files(host.root, area, summary)
             userdb_snapshot.put_back(host, area / "users")
-            clear_unfinished(host)
+        else:  # at most it took locks; who else holds one is not waited for
+            userdb_io.clear_left_locks(host)
+        clear_unfinished(host)
         summary.kept = keep_what_others_put(area)
         if not summary.missing:
             discard(area)

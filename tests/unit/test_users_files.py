@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -15,7 +17,8 @@ from tests import trees
 from tklbam_core.api.errors import FormatError, LockedError
 from tklbam_core.host import Host
 from tklbam_core.system import userdb_snapshot
-from tklbam_core.system.userdb_io import apply, locked, read, read_host, save_for_backup, write
+from tklbam_core.system.unfinished import clear_unfinished
+from tklbam_core.system.userdb_io import apply, clear_left_locks, locked, read, read_host, save_for_backup, write
 from tklbam_core.system.users import merge
 
 NEW = {
@@ -140,6 +143,42 @@ def test_lock_files_of_the_shadow_tools_are_respected_unless_their_process_is_go
         assert not left.exists()
         assert others.exists()
     assert not list((tmp_path / "b/etc").glob("*.lock"))[1:]
+
+
+def write_nothing() -> None:
+    """From now on this process is killed as soon as it writes anything into a file."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+@pytest.mark.parametrize("taken", [0, 3])
+def test_of_a_process_killed_while_it_takes_the_locks_a_rollback_leaves_nothing(tmp_path: Path, taken: int) -> None:
+    """With a lock's file made, and nothing in it yet."""
+    host = system(tmp_path / "b", NEW)
+    etc = tmp_path / "b/etc"
+    before = state(etc)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            links = iter(range(taken))
+
+            def hook(event: str, _: object) -> None:
+                if event == "os.link" and next(links) == taken - 1:
+                    write_nothing()
+
+            sys.addaudithook(hook)
+            if not taken:
+                write_nothing()
+            with locked(host):
+                pytest.fail("it is not killed")
+        finally:
+            os._exit(70)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGXFSZ
+    assert state(etc) != before
+    clear_left_locks(host)
+    clear_unfinished(host)
+    assert state(etc) == before
 
 
 def test_copies_for_the_backup_are_the_files_as_they_are_and_private(tmp_path: Path) -> None:

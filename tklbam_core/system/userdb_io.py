@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..api.errors import LockedError
-from ..api.files import atomic_write
+from ..api.files import UNFINISHED, atomic_write
 from ..host import Host
 from .rooted import inside
 from .userdb_files import (
@@ -195,19 +196,35 @@ def _take_lock_file(lock: Path) -> str | None:
 
     Answers who holds it, None when we do. A lock whose process is gone is nobody's.
     """
-    own = lock.with_name(f"{lock.name.removesuffix('.lock')}.{os.getpid()}")
+    # Not of a name as theirs: empty still, when we are killed, it would be anybody's file.
+    own = lock.with_name(f"{UNFINISHED}{secrets.token_hex(6)}")
     own.write_bytes(b"%d\0" % os.getpid())
     try:
         os.link(own, lock)
     except FileExistsError:
-        holder = (_bytes(lock) or b"").rstrip(b"\0\n")
-        if holder.isdigit() and _is_running(int(holder)):
-            return f"process {int(holder)}"
+        if (holder := _holder(lock)) is not None:
+            return f"process {holder}"
         lock.unlink(missing_ok=True)
         return "a process that is gone"
     finally:
         own.unlink()
     return None
+
+
+def clear_left_locks(host: Host) -> None:
+    """Removes the locks of processes that are gone; those of others stay, and nobody is waited for."""
+    etc = inside(host.root, "etc")
+    for name in FILES:
+        lock = etc / f"{name}.lock"
+        if lock.is_file() and _holder(lock) is None:
+            lock.unlink(missing_ok=True)
+        _remove_left_behind(etc, name)
+
+
+def _holder(lock: Path) -> int | None:
+    """The process that holds a lock file, None when that is gone."""
+    pid = (_bytes(lock) or b"").rstrip(b"\0\n")
+    return int(pid) if pid.isdigit() and _is_running(int(pid)) else None
 
 
 def _remove_left_behind(etc: Path, name: str) -> None:
