@@ -32,7 +32,7 @@ def check(server: Server, stored: StoredDatabase, locale: str | None) -> list[st
         raise DatabaseError(
             f"extension {', '.join(missing)} is not installed on the server",
             f"Install its package (often postgresql-{server.major}-{missing[0].replace('_', '-')} or "
-            f"postgresql-contrib), then run the restore again. {without.hint(wanted[missing[0]])}",
+            f"postgresql-contrib), then run the restore again. {without.hint(stored.toc, wanted[missing[0]])}",
         )
     warnings = versions.adapt(stored.toc, server.major)
     if given_up:

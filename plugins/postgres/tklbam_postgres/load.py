@@ -85,13 +85,16 @@ def _restore_archive(server: Server, stored: StoredDatabase, database: str, arch
     except TableError as error:
         if error.remedy:
             raise
-        raise TableError(error.what, error.table, without.hint(_entry(stored.toc, error.command))) from error
+        remedy = without.hint(stored.toc, _entry(stored.toc, error.command))
+        raise TableError(error.what, error.table, remedy) from error
 
 
 def _entry(contents: toc.Toc, command: str) -> toc.Entry | None:
-    """The entry whose statement is the beginning of what was run."""
+    """The entry whose statement is the beginning of what was run, read as what pg_restore says is read."""
     found = [
-        entry for entry in contents.entries if entry.sql and command.startswith(one_line(contents.text(entry.sql)))
+        entry
+        for entry in contents.entries
+        if entry.sql and command.startswith(one_line(entry.sql.decode("utf-8", "replace")))
     ]
     return max(found, key=lambda entry: len(entry.sql), default=None)
 

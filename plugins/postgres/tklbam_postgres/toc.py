@@ -55,11 +55,6 @@ class Entry:
     def sql(self) -> bytes:
         return self.definition or b""
 
-    def __str__(self) -> str:
-        space = (self.namespace or b"").decode("utf-8", "replace")
-        name = self.tag.decode("utf-8", "replace")
-        return f"{self.kind.lower()} {space + '.' if space else ''}{name}"
-
 
 @dataclass(slots=True)
 class Toc:
@@ -92,6 +87,11 @@ class Toc:
     def text(self, value: bytes | None) -> str:
         """Text of the archive; bytes that its encoding does not know are surrogates."""
         return (value or b"").decode(python_codec(self.encoding), "surrogateescape")
+
+    def name_of(self, entry: Entry) -> str:
+        """`view public.v`: what an entry is called in reports."""
+        space, name = self.text(entry.namespace), self.text(entry.tag)
+        return f"{entry.kind.lower()} {space + '.' if space else ''}{name}"
 
     def ids(self) -> frozenset[int]:
         return frozenset(entry.dump_id for entry in self.entries)

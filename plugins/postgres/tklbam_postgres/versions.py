@@ -31,7 +31,7 @@ def adapt(contents: toc.Toc, server: int) -> list[str]:
         warnings += _leave_out_postfix_operators(contents, server)
         warnings += _use_compatible_arrays(contents, server)
     if source < WITHOUT_OIDS <= server:
-        tables = [str(entry) for entry in contents.of_kind("TABLE") if entry.with_oids == b"true"]
+        tables = [contents.name_of(entry) for entry in contents.of_kind("TABLE") if entry.with_oids == b"true"]
         if tables:
             warnings.append(f"PostgreSQL {server} has no hidden columns oid: left out of {', '.join(tables)}")
     return warnings
@@ -39,19 +39,20 @@ def adapt(contents: toc.Toc, server: int) -> list[str]:
 
 def _leave_out_postfix_operators(contents: toc.Toc, server: int) -> list[str]:
     gone = {entry.dump_id: entry for entry in contents.of_kind("OPERATOR") if POSTFIX.match(entry.sql)}
-    kept = []
+    name, kept = contents.name_of, []
     for entry in contents.entries:
         used = next((gone[int(each)] for each in entry.depends if int(each) in gone), None)
         if used is not None and entry.kind not in ABOUT_OTHERS:
             raise DatabaseError(
-                f"{entry} uses {used}, an operator behind its operand, which PostgreSQL {server} does not have",
-                f"Write it with a function in the old server, and make a new backup. {without.hint(entry)}",
+                f"{name(entry)} uses {name(used)}, which stands behind its operand: PostgreSQL {server} has no such",
+                f"Write it with a function in the old server, and make a new backup. {without.hint(contents, entry)}",
             )
         if used is None and entry.dump_id not in gone:
             kept.append(entry)
     contents.entries = kept
     return [
-        f"PostgreSQL {server} has no operators behind their operand: {entry} is left out" for entry in gone.values()
+        f"PostgreSQL {server} has no operators behind their operand: {name(entry)} is left out"
+        for entry in gone.values()
     ]
 
 
@@ -73,8 +74,9 @@ def _use_compatible_arrays(contents: toc.Toc, server: int) -> list[str]:
         return entry
 
     contents.entries = [as_there(entry) for entry in contents.entries]
+    name = contents.name_of
     return [
-        f"{entry} takes anycompatible and anycompatiblearray, as array functions of PostgreSQL {server} do"
+        f"{name(entry)} takes anycompatible and anycompatiblearray, as array functions of PostgreSQL {server} do"
         for entry in changed.values()
     ]
 
