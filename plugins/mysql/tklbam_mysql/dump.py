@@ -18,7 +18,7 @@ from .cut import RowsWriter
 from .jobs import Job
 from .layout import Layout, TableFile
 from .locks import bound_waits
-from .names import literal, qualified, quote
+from .names import UNCODED, literal, qualified, quote
 from .rows import RowReader
 from .settings import DumpOptions
 from .snapshot import how_many_programs
@@ -83,6 +83,13 @@ def _read_definitions(dump: Dump, session: Session, lock_timeout: int) -> None:
             database = reader.read(name)
             if database is not None:
                 dump.databases.append(database)
+                uncoded = [f"database {name}"] if name.startswith(UNCODED) else []
+                uncoded += [f"table {table.label}" for table in database.tables if table.name.startswith(UNCODED)]
+                dump.warnings += [
+                    f"{each} can be restored nowhere: no server takes this name; rename it first "
+                    "(mariadb-check --fix-db-names --fix-table-names), or delete its files if nobody knows them"
+                    for each in uncoded
+                ]
     dump.failures += reader.failures
     dump.warnings += reader.warnings
 

@@ -9,6 +9,8 @@ SYSTEM_DATABASES = frozenset(
     {"information_schema", "performance_schema", "mysql", "sys", "ndbinfo", "#mysql50#lost+found"}
 )
 """Databases, and what servers take for one where their data are a file system's top directory."""
+UNCODED = "#mysql50#"
+"""How names begin that stand in the data directory as they are: since MySQL 5.1, servers write them in a code."""
 _HIDDEN = re.compile(r"tklbam_(new|old)_[0-9a-f]{8}_[0-9]+")
 _UNSAFE = re.compile(rb"[%/\x00-\x1f\x7f]|^\.")
 _ESCAPES = {"\0": "\\0", "\n": "\\n", "\r": "\\r", "\\": "\\\\", "'": "\\'", '"': '\\"', "\x1a": "\\Z"}
