@@ -154,6 +154,17 @@ def test_a_table_that_stays_locked_is_named_and_the_rest_is_dumped(
     assert [path.read_text() for path in rows.values()] == ["7\n", "8\n", "0.5\n"]
 
 
+def test_tables_that_may_not_be_locked_are_read_and_told(source: Any, tools: Any, tmp_path: Path) -> None:
+    source.sql(
+        "CREATE DATABASE d; CREATE TABLE d.old (id int) ENGINE=MyISAM; INSERT INTO d.old VALUES (8);"
+        "CREATE TABLE d.exact (f float) ENGINE=MyISAM; INSERT INTO d.exact VALUES (0.5);"
+        "CREATE USER reader@localhost; GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO reader@localhost"
+    )
+    report = tools.dump(source, tmp_path, user="reader")
+    assert (report.failures, report.databases[0].rows) == ((), 2)
+    assert [each for each in report.warnings if "d.exact, d.old: read while in use" in each]
+
+
 def test_view_without_its_definer_does_not_end_the_dump(source: Any, target: Any, tools: Any, tmp_path: Path) -> None:
     source.sql(
         "CREATE USER gone@'%'; CREATE DATABASE d; CREATE TABLE d.t (id int); INSERT INTO d.t VALUES (1);"

@@ -17,6 +17,7 @@ from .snapshot import begin_snapshot, hold_commits
 from .streams import Streams
 
 SNAPSHOT = ("--single-transaction",)
+FORBIDDEN = frozenset({1044, 1142})
 TRIES = 3
 """Of locking tables together, less those each time that could not be had."""
 
@@ -95,20 +96,29 @@ class RowReader:
             if locked:
                 # The program locks all of them or none, and reads on as if nothing were, without saying which it was.
                 with self._raw_session() as session:
-                    group = self._locking(session, group)
+                    group, locked = self._locking(session, group)
             streamed = [job for job in group if not self._needs_exact(job)]
             if streamed:
                 self._streams.read([streamed], ["--lock-tables" if locked else "--skip-lock-tables"], None)
             rest = [job for job in group if job not in streamed]
             if rest:
                 with self._raw_session() as session:
-                    self._exactly(session, self._locking(session, rest) if locked else rest)
+                    self._exactly(session, self._locking(session, rest)[0] if locked else rest)
 
-    def _locking(self, session: Session, jobs: list[Job]) -> list[Job]:
-        """Locks these tables together, but for those that can't be had, which are told; returns the others."""
+    def _locking(self, session: Session, jobs: list[Job]) -> tuple[list[Job], bool]:
+        """Locks these tables together, but for those that can't be had, which are told.
+
+        Returns those to read, and whether they are locked: they are not where this account may not.
+        """
         for _ in range(TRIES):
-            if not jobs or self._lock(session, jobs) is None:
-                return jobs
+            if not jobs or (error := self._lock(session, jobs)) is None:
+                return jobs, True
+            if code(error) in FORBIDDEN:
+                self.problems.append(
+                    f"{named(jobs)}: read while in use, so they may be inconsistent, since this account may not lock "
+                    f"them: {reason(error)}"
+                )
+                return jobs, False
             session.execute("SET lock_wait_timeout=1")  # they have been waited for
             for job in jobs:
                 if (why := self._lock(session, [job])) is not None:
@@ -117,7 +127,7 @@ class RowReader:
             jobs = [job for job in jobs if not job.failed]
         for job in jobs:
             job.failed = "others keep locking it, or tables of its database that are to be locked with it"
-        return []
+        return [], True
 
     def _lock(self, session: Session, jobs: Sequence[Job]) -> Error | None:
         """Locks these tables and no others; returns why that can't be done."""
