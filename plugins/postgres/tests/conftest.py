@@ -78,7 +78,12 @@ class PgCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        words = ["statement_timeout=0", "default_transaction_read_only=off", "standard_conforming_strings=on"]
+        words = [
+            "role=none",
+            "statement_timeout=0",
+            "default_transaction_read_only=off",
+            "standard_conforming_strings=on",
+        ]
         if self.major >= 14:
             words.append("idle_session_timeout=0")
         settings = " ".join(f"-c {word}" for word in words)

@@ -30,7 +30,9 @@ def test_everything_arrives_on_an_empty_server(
 
 
 HINDRANCES = """
+CREATE ROLE nobody;
 CREATE DATABASE shop;
+ALTER DATABASE shop SET role = nobody;
 ALTER DATABASE shop SET statement_timeout = 1;
 ALTER DATABASE shop SET lock_timeout = 1;
 ALTER DATABASE shop SET idle_in_transaction_session_timeout = 1;
@@ -43,6 +45,7 @@ COMMENT ON DATABASE shop IS E'back\\\\slash';
 \\connect shop
 SET client_encoding = 'UTF8';
 SET default_tablespace = '';
+GRANT EXECUTE ON FUNCTION pg_switch_wal() TO nobody;
 CREATE TABLE kept (t text);
 INSERT INTO kept VALUES ('角色');
 CREATE TABLE none ();
@@ -68,6 +71,7 @@ def test_settings_and_triggers_neither_cut_a_restore_short_nor_leave_a_trace(
     other.sql("CREATE TABLE new (a int)", "shop")
     assert other.restore(extras, "-pgsql:shop/kept", "-pgsql:shop/none", "-pgsql:shop/new").failures == ()
     assert other.sql("SELECT to_regclass('new')", "shop") == "new\n"
+    assert other.sql("SELECT has_function_privilege('nobody', 'pg_switch_wal()', 'EXECUTE')", "shop") == "t\n"
     done = "SELECT count(*), (SELECT length(t) FROM kept) FROM done"
     assert other.sql(done, "shop") == cluster.sql(done, "shop")
 

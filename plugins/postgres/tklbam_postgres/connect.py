@@ -55,7 +55,8 @@ OURS = ("search_path=", "standard_conforming_strings=on")
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server that was reached once. `account` is the system account to become for it (None: stay who we are),
-    `maintenance` a database that is there to connect to."""
+    `maintenance` a database that is there to connect to; `superuser_by_itself`: without a role that is set for
+    `user`, too."""
 
     cluster: Cluster
     user: str
@@ -66,6 +67,7 @@ class Server:
     standby: bool = False
     maintenance: str = "postgres"
     password: str | None = field(default=None, repr=False)
+    superuser_by_itself: bool = False
 
     @property
     def major(self) -> int:
@@ -101,6 +103,8 @@ class Server:
         known = [setting for since, setting in LATER_SETTINGS if self.version >= since]
         if self.superuser:
             known += [setting for since, setting in SUPERUSER_SETTINGS if self.version >= since]
+        if self.superuser_by_itself:
+            known.append("role=none")
         return [*SETTINGS, *known]
 
 
@@ -114,13 +118,14 @@ def reach(cluster: Cluster, options: Options) -> Server:
     draft = Server(cluster, user, account, 0, "", False, password=password)
     with connect(draft) as connection:
         row = connection.execute(
-            "SELECT (SELECT system_identifier::text FROM pg_control_system()), rolsuper, pg_is_in_recovery()"
-            " FROM pg_roles WHERE rolname = current_user"
+            "SELECT (SELECT system_identifier::text FROM pg_control_system()), rolsuper, pg_is_in_recovery(),"
+            " (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) FROM pg_roles WHERE rolname = current_user"
         ).fetchone()
         assert row is not None
-        identity, superuser, standby = row
+        identity, superuser, standby, by_itself = row
         version, there = connection.info.server_version, connection.info.dbname
-        return Server(cluster, user, account, version, identity, superuser, standby, there, password)
+        superuser |= by_itself
+        return Server(cluster, user, account, version, identity, superuser, standby, there, password, by_itself)
 
 
 @contextlib.contextmanager

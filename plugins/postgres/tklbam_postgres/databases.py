@@ -68,7 +68,9 @@ def find_collations(server: Server, contents: toc.Toc, name: str) -> None:
     """Has database `name`, new and empty, know what collations its system has: a template knows those of the day it
     was made. Raises DatabaseError where `contents` needs one that is not there.
     """
-    wanted = {unquote(found) for entry in contents.entries for found in COLLATION.findall(contents.text(entry.sql))}
+    # Bodies of functions are not looked into when they are made.
+    parsed = [entry for entry in contents.entries if entry.kind not in ("FUNCTION", "PROCEDURE", "COMMENT")]
+    wanted = {unquote(found) for entry in parsed for found in COLLATION.findall(contents.text(entry.sql))}
     with connect(server, name) as connection:
         for last in (False, True):
             rows = connection.execute(

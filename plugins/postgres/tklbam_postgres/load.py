@@ -86,7 +86,7 @@ def _restore_archive(server: Server, stored: StoredDatabase, database: str, arch
         if error.remedy:
             raise
         remedy = without.hint(stored.toc, _entry(stored.toc, error.command))
-        raise TableError(error.what, error.table, remedy) from error
+        raise TableError(error.what, error.table, remedy, error.command) from error
 
 
 def _entry(contents: toc.Toc, command: str) -> toc.Entry | None:

@@ -216,7 +216,7 @@ class _Restore:
             try:
                 rows, more = self._load(server, stored, entry, spaces, kept)
             except DatabaseError as error:
-                if not search_path.may_help(stored.toc, error):
+                if not search_path.may_help(stored.toc, error, server.major):
                     raise
                 warnings.append(search_path.use(stored.toc))
                 databases.drop(server, entry.new)

@@ -13,10 +13,15 @@ from dataclasses import replace
 from tklbam_core.api import DatabaseError
 
 from . import toc
+from .failures import TableError
 from .sqltext import IDENTIFIER, statements
 
 OWN = re.compile(rf"ALTER DATABASE {IDENTIFIER} SET search_path TO (.+)", re.DOTALL)
 DEFAULT = '"$user", public'
+MISSING = re.compile(r'(?:function [^.(]+\([^)]*\)|(?:relation|type|text search \w+) "[^".]+"|operator) does not exist')
+"""Something that was named without its schema."""
+ALWAYS_EMPTY = re.compile(r"CREATE (?:UNIQUE )?INDEX |REFRESH MATERIALIZED VIEW ")
+"""What PostgreSQL runs with a search_path of its own, from 17 on."""
 EMPTY = b"set_config('search_path', ''"
 
 
@@ -25,9 +30,11 @@ def statements_of(contents: toc.Toc) -> list[bytes]:
     return [entry.sql for entry in contents.of_kind("SEARCHPATH")]
 
 
-def may_help(contents: toc.Toc, error: DatabaseError) -> bool:
-    """Whether a restore failed for an empty search_path, as far as one can tell."""
-    return "does not exist" in error.what and any(EMPTY in entry.sql for entry in contents.of_kind("SEARCHPATH"))
+def may_help(contents: toc.Toc, error: DatabaseError, server: int) -> bool:
+    """Whether a restore into major version `server` failed for an empty search_path, as far as one can tell."""
+    if isinstance(error, TableError) and server >= 17 and ALWAYS_EMPTY.match(error.command):
+        return False
+    return MISSING.search(error.what) is not None and any(EMPTY in each for each in statements_of(contents))
 
 
 def use(contents: toc.Toc) -> str:
