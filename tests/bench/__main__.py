@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-MODULES = ("startup", "scan", "engine", "native", "backup", "mysql", "postgres", "s3", "hub")
+MODULES = ("startup", "scan", "engine", "native", "backup", "restore", "mysql", "postgres", "s3", "hub")
 
 
 def main(names: list[str]) -> None:
