@@ -29,7 +29,9 @@ def read_rows(table: TableEntry) -> Iterator[Row]:
             for number, line in enumerate(file, 1):
                 values = list(_values(line.rstrip(b"\n")))
                 if len(values) != len(names):
-                    raise FormatError(path, number, f"it is no row of {table.database}.{table.name}")
+                    raise FormatError(
+                        path, number, f"it is no row of {table.database}.{table.name}", "Repair or remove that line."
+                    )
                 yield dict(zip(names, values, strict=True))
 
 
