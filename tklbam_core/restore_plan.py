@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .api.errors import UsageError
 from .context import Context
 from .databases import DatabaseOutcome, restore_databases
 from .delta.carry import CarryReader
@@ -96,11 +97,16 @@ def make_plan(
     """Reads the extras and this system; changes nothing (but apt's lists, with `refresh_packages`). In `work` it keeps
     what it found for the steps that follow.
 
-    Raises FormatError and UnsafePathError for a delta that can't be trusted.
+    Raises FormatError and UnsafePathError for a delta that can't be trusted, UsageError for a root that is no system's.
     """
     host = context.host
     plan = RestorePlan(conf=conf, filter=path_filter(host, limits, gone))
     if not skip_files and (extras / "fsdelta").exists():
+        if not (host.root / "etc").is_dir():
+            raise UsageError(
+                f"{host.root} holds no system to restore onto: it has no /etc",
+                "Name a system's root; `restore --raw-download DIR` fetches a backup as plain files.",
+            )
         delta = Delta(extras / "fsdelta", CarryReader(extras))
         plan.changes = Taken(work / "changes", (change for change in delta if plan.filter.takes(change.path)))
         count_paths(plan, host.root)

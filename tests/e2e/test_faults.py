@@ -256,6 +256,14 @@ def test_a_full_restored_root_is_as_it_was(fetched: str, stored: Stored, tmp_pat
         assert not made.path("/var/backups/tklbam-rollback").exists()
 
 
+def test_a_root_that_is_no_system_gets_nothing(stored: Stored, tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    place.mkdir()
+    done = Machine(place).tklbam("restore", "--quiet", str(stored.extract), status=2)
+    assert_clear(done, f"{place} holds no system", "--raw-download")
+    assert list(place.rglob("etc")) == []
+
+
 def test_a_disk_too_small_for_all_has_room_for_what_is_asked_for(stored: Stored, tmp_path: Path) -> None:
     """Of an archive, and of an extract."""
     for number, source in enumerate(
