@@ -234,6 +234,39 @@ def test_what_old_servers_had_restores(server: Any, old: Path, tools: Any) -> No
     assert [each for each in ("EVENT, TRIGGER", "READ_ONLY ADMIN") if each not in grants] == []
 
 
+def test_roles_proxies_and_what_keeps_somebody_out_restore(server: Any, old: Path, tools: Any) -> None:
+    """As MySQL 5.7 and MariaDB 10.0 to 10.3 had them."""
+    mysql = old / "myfs/mysql/tables"
+    columns = "Host User Password Select_priv password_expired account_locked is_role default_role".split()
+    rows = (
+        row("", "readers", "", "Y", "N", "N", "Y", ""),
+        row("%", "wp", HASH, "N", "Y", "N", "N", "readers"),
+        row("%", "left", HASH, "N", "N", "Y", "N", ""),
+    )
+    raw = {
+        "user": (columns, rows),
+        "roles_mapping": (("Host", "User", "Role", "Admin_option"), [row("%", "wp", "readers", "Y")]),
+        "proxies_priv": (
+            ("Host", "User", "Proxied_host", "Proxied_user", "With_grant"),
+            [row("%", "wp", "%", "left", 1)],
+        ),
+    }
+    for name, (names, lines) in raw.items():
+        definitions = ",\n".join(f"  `{each}` char(80) NOT NULL default ''" for each in names)
+        put(mysql / name / "init", f"CREATE TABLE `{name}` (\n{definitions}\n) TYPE=MyISAM;\n")
+        (mysql / name / "rows").write_bytes(b"".join(lines))
+    tools.restore(server, old)
+    grants = server.sql("SHOW GRANTS FOR wp@'%'")
+    for each in (
+        "GRANT `readers` TO `wp`@`%` WITH ADMIN OPTION",
+        "GRANT PROXY ON `left`@`%` TO `wp`@`%` WITH GRANT OPTION",
+        "SET DEFAULT ROLE `readers` FOR `wp`@`%`",
+    ):
+        assert each in grants
+    assert "PASSWORD EXPIRE" in server.sql("SHOW CREATE USER wp@'%'")
+    assert "ACCOUNT LOCK" in server.sql("SHOW CREATE USER `left`@'%'")
+
+
 def test_a_script_holds_what_the_raw_tables_hold(server: Any, old: Path) -> None:
     script = old / "out.sql"
     CliRunner().invoke(fs2mysql, ["--tofile", str(script), str(old / "myfs")], catch_exceptions=False)
