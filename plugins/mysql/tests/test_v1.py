@@ -237,7 +237,8 @@ def test_what_old_servers_had_restores(server: Any, old: Path, tools: Any) -> No
 def test_roles_proxies_and_what_keeps_somebody_out_restore(server: Any, old: Path, tools: Any) -> None:
     """As MySQL 5.7 and MariaDB 10.0 to 10.3 had them."""
     mysql = old / "myfs/mysql/tables"
-    columns = "Host User Password Select_priv password_expired account_locked is_role default_role".split()
+    states = ("password_expired", "account_locked", "is_role", "default_role")
+    columns = ("Host", "User", "Password", "Select_priv", *states)
     rows = (
         row("", "readers", "", "Y", "N", "N", "Y", ""),
         row("%", "wp", HASH, "N", "Y", "N", "N", "readers"),
