@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,48 @@ def test_hidden_columns_of_old_servers_are_told(cluster: Any, other: Any, extras
     toc.write(contents, file)
     (shop,) = other.restore(extras).databases
     assert shop.warnings == (f"PostgreSQL {other.major} has no hidden columns oid: left out of table public.goods",)
+    assert other.sql("SELECT a FROM goods", "shop") == "1\n"
+
+
+def test_what_programs_before_11_wrote_restores(cluster: Any, other: Any, extras: Path) -> None:
+    """They have the archive make what is there in every new database."""
+    cluster.sql("CREATE ROLE bob; CREATE DATABASE shop; \\connect shop\nCREATE TABLE goods AS SELECT 1 AS a")
+    write_v1(cluster, extras / "pgfs", "shop")
+    file = extras / "pgfs/shop/toc.dat"
+    contents = toc.read(file)
+    contents.server_version = contents.dump_version = b"9.0.23"
+    (table,) = contents.of_kind("TABLE")
+    schema = replace(
+        table,
+        dump_id=9001,
+        kind="SCHEMA",
+        tag=b"public",
+        namespace=b"",
+        owner=b"bob",
+        definition=b"CREATE SCHEMA public;\n",
+    )
+    language = replace(
+        schema,
+        dump_id=9002,
+        kind="PROCEDURAL LANGUAGE",
+        tag=b"plpgsql",
+        owner=b"postgres",
+        definition=b"CREATE PROCEDURAL LANGUAGE plpgsql;\n",
+    )
+    comment = replace(
+        schema,
+        dump_id=9003,
+        kind="COMMENT",
+        tag=b"SCHEMA public",
+        definition=b"COMMENT ON SCHEMA public IS 'shop';\n",
+        depends=[b"9001"],
+    )
+    contents.entries = [*contents.entries, schema, language, comment]
+    toc.write(contents, file)
+    report = other.restore(extras)
+    assert report.failures == ()
+    public = "SELECT nspowner::regrole, obj_description(oid), has_schema_privilege('pg_monitor', oid, 'CREATE')"
+    assert other.sql(f"{public} FROM pg_namespace WHERE nspname = 'public'", "shop") == "bob|shop|t\n"
     assert other.sql("SELECT a FROM goods", "shop") == "1\n"
 
 

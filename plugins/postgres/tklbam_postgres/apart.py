@@ -27,14 +27,16 @@ def apply(server: Server, contents: toc.Toc, name: str) -> list[str]:
     todo: dict[str, list[str]] = {"ACL": [], "SECURITY LABEL": []}
     for entry in contents.entries:
         if is_apart(entry, made):
+            if entry.namespace and not contents.of_kind("SEARCHPATH"):  # names without schemas, before 10.3
+                todo[entry.kind].append(f"SET search_path TO {identifier(contents.text(entry.namespace))}, pg_catalog")
             for statement in statements(contents.text(entry.sql)):
                 if entry.tag.startswith(b"DATABASE "):
                     statement = rename_database(statement, original, identifier(name))
                 todo[entry.kind].append(statement)
     strings = "on" if contents.standard_strings else "off"
     warnings = execute_inside(server, name, todo["ACL"], standard_conforming_strings=strings)
-    labels = todo["SECURITY LABEL"]
-    refused = execute_inside(server, name, labels, standard_conforming_strings=strings)
+    labels = [statement for statement in todo["SECURITY LABEL"] if not statement.startswith("SET ")]
+    refused = execute_inside(server, name, todo["SECURITY LABEL"], standard_conforming_strings=strings)
     if refused:
         warnings.append(f"{len(refused)} of {len(labels)} security labels are {refused[0]}")
     return [warning.replace(identifier(name), identifier(original)) for warning in warnings]

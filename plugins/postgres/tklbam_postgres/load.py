@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tklbam_core.api import DatabaseError, FormatError, Progress, ProgressEvent
 
-from . import search_path, toc, without
+from . import public_schema, search_path, toc, without
 from .apart import is_apart
 from .connect import Server, connect, find_program, one_line, open_connection
 from .failures import TableError
@@ -110,7 +110,10 @@ def _archive(server: Server, contents: toc.Toc, takes: Callable[[toc.Entry], boo
         listed = [
             entry
             for entry in contents.entries
-            if entry.kind not in ROWS_ELSEWHERE and takes(entry) and not is_apart(entry, made)
+            if entry.kind not in ROWS_ELSEWHERE
+            and takes(entry)
+            and not public_schema.is_there(entry)
+            and not is_apart(entry, made)
         ]
         (directory / "list").write_text("".join(f"{entry.dump_id};\n" for entry in listed))
         if server.account is not None:

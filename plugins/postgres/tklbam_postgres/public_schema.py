@@ -29,6 +29,13 @@ def facts(connection: psycopg.Connection[Any]) -> dict[str, Any] | None:
     return None if row is None else {"owner": row[0], "comment": row[1]}
 
 
+def is_there(entry: toc.Entry) -> bool:
+    """Whether the archive, of a program before 11, would make what is in every new database of later servers."""
+    return (entry.kind == "SCHEMA" and entry.sql.startswith(b"CREATE SCHEMA public;")) or (
+        entry.kind == "PROCEDURAL LANGUAGE" and entry.tag == b"plpgsql"
+    )
+
+
 def prepare(server: Server, stored: StoredDatabase, database: str) -> list[str]:
     """Makes it in `database`, new and empty, what the archive takes for granted; returns warnings.
 
@@ -41,6 +48,8 @@ def prepare(server: Server, stored: StoredDatabase, database: str) -> list[str]:
     todo = []
     if server.major >= TOLD_BY_PG_DUMP:
         todo.append("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    for entry in filter(is_there, stored.toc.of_kind("SCHEMA")):
+        todo.append(f"ALTER SCHEMA public OWNER TO {identifier(stored.toc.text(entry.owner))}")
     if stored.public:  # not in dumps of older versions
         comment = stored.public["comment"]
         todo.append(f"ALTER SCHEMA public OWNER TO {identifier(stored.public['owner'])}")
