@@ -267,18 +267,14 @@ def test_what_a_file_became_after_it_was_looked_at(tmp_path: Path, replace: Call
 
 @pytest.mark.root
 def test_content_never_goes_under_another_files_owner_and_mode(tmp_path: Path) -> None:
-    """A directory replaced by a link must not give its owner what only root could read."""
-    (tmp_path / "home").mkdir()
-    mine, secret = tmp_path / "home/file", tmp_path / "secret/file"
+    mine, secret = tmp_path / "file", tmp_path / "secret"
     mine.write_bytes(b"mine")
     os.chown(mine, 1000, 1000)
     os.chmod(mine, 0o644)
     member = one(mine)
-    secret.parent.mkdir()
     secret.write_bytes(b"the secret")
     os.chmod(secret, 0o600)
-    (tmp_path / "home").rename(tmp_path / "away")
-    (tmp_path / "home").symlink_to("secret")
+    secret.rename(mine)
     header = read_header(_reader(packed(member).signatures))
     assert header is not None
     assert (header.uid, header.gid, header.mode) == (0, 0, 0o600)
@@ -346,7 +342,8 @@ def test_a_file_that_could_be_read_in_part_is_told_and_read_again(
 
 
 @pytest.mark.root
-def test_another_users_files_are_told() -> None:
+def test_another_users_files_are_told(lab: Lab) -> None:
+    lab.backup()  # what that user may not read of Python is imported now
     with tempfile.TemporaryDirectory(dir="/tmp") as place:  # where another user may enter
         lab = Lab(Path(place) / "lab")
         lab.put("srv/secret", b"")

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from . import deflate, librsync
+from .opening import open_without_links
 from .tarheader import FILE, format_header, padding
 
 PIECE = 1 << 16
@@ -173,9 +174,7 @@ class _Source:
     def __enter__(self) -> _Source:
         """Raises OSError; FileNotFoundError where it is gone, or something else by now, which the next session has."""
         try:
-            # Whatever may lie there by now: no link is followed, and nothing waits for a pipe's other end.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            self._descriptor = os.open(self.member.place, flags)
+            self._descriptor = open_without_links(self.member.place)
         except OSError as error:
             if error.errno in (*_GONE, errno.ELOOP, errno.ENXIO):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error

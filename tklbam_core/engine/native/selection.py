@@ -32,7 +32,7 @@ def select(source: Path, file_list: Path, extras: Path | None, outcome: Outcome)
     # Where the administrator moved the extras to, they are stored as if they were here.
     streams = [_listed(base, file_list)]
     if extras is not None:
-        streams.append(_below(EXTRAS, os.fsencode(extras)))
+        streams.append(_below(EXTRAS, os.fsencode(extras.resolve())))
     above: list[bytes] = []
     yield Selected(b"", b"", base or b"/")
     last = b""
