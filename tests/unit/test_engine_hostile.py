@@ -11,7 +11,8 @@ import stat
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -203,19 +204,23 @@ def test_a_restored_device_can_not_be_written_to_while_restoring(tmp_path: Path)
     assert b"PermissionError" in done.stderr
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that everybody can reach; pytest's own are closed again whenever somebody runs other tests."""
+    with tempfile.TemporaryDirectory(prefix="tklbam-test-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
 @pytest.mark.root
-def test_an_ordinary_user_is_confined_too(tmp_path: Path) -> None:
+def test_an_ordinary_user_is_confined_too(public: Path) -> None:
     """The same walls, through a user namespace."""
-    os.chmod(tmp_path, 0o755)
-    for parent in tmp_path.parents:
-        if parent.stat().st_mode & 0o055 != 0o055 and parent.name.startswith(("pytest", "popen")):
-            os.chmod(parent, parent.stat().st_mode | 0o055)
-    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside, outside = public / "in", public / "out"
     for place in (inside, outside):
         place.mkdir()
         os.chown(place, 65534, 65534)
     script = CONFINED.read_text()
-    copy = tmp_path / "confined.py"
+    copy = public / "confined.py"
     copy.write_text(script)
     code = (
         "import os\n"
@@ -225,7 +230,7 @@ def test_an_ordinary_user_is_confined_too(tmp_path: Path) -> None:
         "    except OSError: continue\n"
         "    raise SystemExit('got out')\n"
     )
-    run = f"import os, sys; sys.path.insert(0, {str(tmp_path)!r}); import confined; confined.main(sys.argv[1:])"
+    run = f"import os, sys; sys.path.insert(0, {str(public)!r}); import confined; confined.main(sys.argv[1:])"
     argv = ["--parent", str(os.getpid()), "--writable", str(inside), "--", "/usr/bin/python3", "-c", code]
     done = subprocess.run(
         ["/usr/bin/python3", "-c", run, *argv],
