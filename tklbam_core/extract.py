@@ -5,6 +5,8 @@ tar(1) does the copying: it keeps owners, modes, times, holes and every type of 
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import stat
 import subprocess
@@ -12,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .api import process
-from .api.errors import CommandError, TklbamError
+from .api.errors import CommandError, SpaceError, TklbamError
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def write_extract(root: Path, overlay: Path, extras: Path, destination: Path) -> None:
@@ -39,9 +43,10 @@ def copy_tree(source: Path, destination: Path, *, leave_out: str | None = None) 
     _copy(source, ["--anchored", *excluded, "."], destination)
 
 
-def copy_parts(source: Path, destination: Path, parts: Iterable[bytes]) -> None:
+def copy_parts(source: Path, destination: Path, parts: Iterable[bytes], room: int | None = None) -> None:
     """Copies what is at or below the absolute paths `parts` of the tree `source`, and the directories on the way there,
-    as themselves; what is not there is passed over. Raises CommandError."""
+    as themselves; what is not there is passed over. Raises CommandError, and SpaceError where it takes more than `room`
+    bytes."""
     above: dict[bytes, None] = {}
     whole = []
     for part in parts:
@@ -51,7 +56,9 @@ def copy_parts(source: Path, destination: Path, parts: Iterable[bytes]) -> None:
             path += b"/" + name
             try:
                 status = os.lstat(os.fsencode(source) + b"/" + path)
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
                 break
             if not stat.S_ISDIR(status.st_mode):
                 whole.append(path)  # what a link leads to is nothing of this tree
@@ -60,13 +67,26 @@ def copy_parts(source: Path, destination: Path, parts: Iterable[bytes]) -> None:
             whole.append(path)
     destination.mkdir(mode=0o700, exist_ok=True)
     if whole:
+        if room is not None and (needed := sum(_size(os.fsencode(source) + b"/" + path) for path in whole)) > room:
+            raise SpaceError(
+                f"what is asked for needs {needed / 2**20:.1f} MB below {destination},"
+                f" and {room / 2**20:.1f} MB are allowed",
+                "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir.",
+            )
         _copy(source, ["--no-recursion", "--", *above], destination)
         _copy(source, ["--", *whole], destination)
 
 
+def _size(top: bytes) -> int:
+    """Bytes of disk that a path takes, with what is below it."""
+    below = (os.path.join(place, name) for place, inner, names in os.walk(top) for name in [*inner, *names])
+    return sum(os.lstat(path).st_blocks * 512 for path in itertools.chain([top], below))
+
+
 def _copy(source: Path, what: Sequence[str | bytes], destination: Path) -> None:
-    reader = ["tar", "--create", "--numeric-owner", "--sparse", "--directory", str(source), "--file=-", *what]
+    # Without --no-unquote a name's backslashes are taken for escapes.
+    reader = ["tar", "--create", "--numeric-owner", "--sparse", "--no-unquote", "--directory", str(source), "--file=-"]
     writer = ["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory", str(destination)]
-    with process.start(reader, stdout=subprocess.PIPE) as reading:
+    with process.start([*reader, *what], stdout=subprocess.PIPE) as reading:
         with process.start([*writer, "--file=-"], stdin=reading.stdout):
             reading.stdout.close()

@@ -104,7 +104,8 @@ def run_restore(order: RestoreOrder, source: Source, profile_id: str, context: C
         lifecycle = Lifecycle(context, hooks, event(order, source, conf, context))
         with lifecycle.reporting_failure():
             lifecycle.at("pre")
-            overlay = None if plan.changes is None else source.fetch_overlay(work, plan.fetched(extras))
+            room = None if order.cache_limit is None else order.cache_limit(work)
+            overlay = None if plan.changes is None else source.fetch_overlay(work, plan.fetched(extras), room)
             lifecycle.at("inspect", extras=extras)
             with undone_on_failure(order, context) as area:
                 change_system(order, plan, extras, overlay, area, context, summary)

@@ -43,11 +43,11 @@ class PathFilter:
         return self.rules.bounds
 
     def takes(self, path: bytes) -> bool:
+        if not self.rules.includes(path):
+            return False
         if path in USER_DATABASES or any(is_below(path, place) or path == place for place in self.own):
             return False
-        if self.gone and path[1:].decode("utf-8", "backslashreplace") in self.gone:
-            return False
-        return self.rules.includes(path)
+        return not self.gone or path[1:].decode("utf-8", "backslashreplace") not in self.gone
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +108,10 @@ def make_plan(
                 "Name a system's root; `restore --raw-download DIR` fetches a backup as plain files.",
             )
         delta = Delta(extras / "fsdelta", CarryReader(extras))
-        plan.changes = Taken(work / "changes", (change for change in delta if plan.filter.takes(change.path)))
+        # Of a large delta limits take little, and the first bytes of a path settle most of it.
+        near = (b"/",) if plan.filter.bounds is None else plan.filter.bounds
+        taken = (change for change in delta if change.path.startswith(near) and plan.filter.takes(change.path))
+        plan.changes = Taken(work / "changes", taken)
         count_paths(plan, host.root)
         plan.needed = conf.size if plan.fetched(extras) is None else 0
         old = read_backup_users(extras, None)

@@ -37,9 +37,10 @@ class Source(Protocol):
         """Fetches the extras alone; returns their directory."""
         ...
 
-    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None) -> Path:
+    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None, room: int | None = None) -> Path:
         """Fetches the changed files into a tree that the restore may move files out of; returns it. `within` are the
-        absolute paths at or below which lies all that is needed, None for everything."""
+        absolute paths at or below which lies all that is needed, None for everything; they may take `room` bytes there
+        (None: any number). Raises SpaceError."""
         ...
 
     def fetch_all(self, destination: Path) -> None:
@@ -88,24 +89,27 @@ class ArchiveSource:
             )
         return extras
 
-    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None) -> Path:
+    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None, room: int | None = None) -> Path:
         overlay = work / "overlay"
         overlay.mkdir(mode=0o700)
         if within is None or within:
-            self._fetch(overlay, None, within)
+            self._fetch(overlay, None, within, room)
         shutil.rmtree(overlay / "TKLBAM", ignore_errors=True)
         return overlay
 
     def fetch_all(self, destination: Path) -> None:
         self._fetch(destination, None)
 
-    def _fetch(self, destination: Path, path: str | None, within: Sequence[bytes] | None = None) -> None:
+    def _fetch(
+        self, destination: Path, path: str | None, within: Sequence[bytes] | None = None, room: int | None = None
+    ) -> None:
         self.engine.fetch(
             self.target,
             FetchRequest(
                 destination=destination,
                 path=path,
                 within=None if within is None else tuple(os.fsdecode(each.lstrip(b"/")) for each in within),
+                room=room,
                 time=self.session.time,  # a session stored meanwhile would not go with the extras
                 secret=self.secret,
                 progress=self.progress,
@@ -139,12 +143,12 @@ class ExtractSource:
             )
         return extras
 
-    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None) -> Path:
+    def fetch_overlay(self, work: Path, within: Sequence[bytes] | None, room: int | None = None) -> Path:
         overlay = work / "overlay"
         if within is None:
             copy_tree(self.directory, overlay, leave_out="TKLBAM")
         else:
-            copy_parts(self.directory, overlay, within)
+            copy_parts(self.directory, overlay, within, room)
         return overlay
 
     def fetch_all(self, destination: Path) -> None:

@@ -26,6 +26,8 @@ from tklbam_core.lock import locked
 pytestmark = pytest.mark.root
 
 PASSPHRASE = "correct horse"
+HOME = "/home/OFFICE\\nora"
+"""A file name with a backslash, as accounts of a domain have them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     made = initialised(base / "root")
     made.write("/srv/big", os.urandom(2_500_000))
     made.write("/srv/text", "A's text\n")
+    made.write(HOME, "of a domain\n")
     address = f"file://{base / 'target'}"
     made.tklbam("backup", "--address", address, "--volsize", "1")
     made.tklbam("backup", "--dump", str(base / "extract"))
@@ -274,10 +277,26 @@ def test_a_disk_too_small_for_all_has_room_for_what_is_asked_for(stored: Stored,
             done = made.tklbam("restore", "--quiet", *source, status=1, input=f"{PASSPHRASE}\n")
             assert_clear(done, "needs", "--restore-cache-dir")
         with tmpfs(made.path("/var/cache"), "2m"):
-            words = ["--quiet", *source, "--limits", "/srv/text"]
+            words = ["--quiet", *source, "--limits", f"/srv/text {HOME}"]
             made.tklbam("restore", *words, input=f"{PASSPHRASE}\n")
         assert made.path("/srv/text").read_text() == "A's text\n"
+        assert made.path(HOME).read_text() == "of a domain\n"
         assert not made.path("/srv/big").exists()
+
+
+def test_what_is_asked_for_takes_no_more_than_it_may(stored: Stored, tmp_path: Path) -> None:
+    """So that services find room to go on."""
+    for number, source in enumerate(
+        (["--address", stored.address, "--keyfile", str(stored.key)], [str(stored.extract)])
+    ):
+        made = other_system(tmp_path / str(number))
+        words = ["--quiet", *source, "--limits", "/srv/big"]
+        with tmpfs(made.path("/var/cache"), "4m"):
+            with Unchanged(made):
+                done = made.tklbam("restore", *words, status=1, input=f"{PASSPHRASE}\n")
+                assert_clear(done, "are allowed", "--restore-cache-size")
+            made.tklbam("restore", *words, "--restore-cache-size", "90%", input=f"{PASSPHRASE}\n")
+        assert made.path("/srv/big").read_bytes() == stored.machine.path("/srv/big").read_bytes()
 
 
 def test_a_disk_too_small_for_what_is_replaced_is_told_before_anything_changes(stored: Stored, tmp_path: Path) -> None:

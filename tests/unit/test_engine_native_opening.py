@@ -28,6 +28,22 @@ def packed(member: Member) -> Part:
     return part
 
 
+def test_a_signal_is_no_reason_to_leave_a_file_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File systems that another program answers for may say that a call was interrupted."""
+    call, asked = opening._call(), list[object]()
+
+    def interrupted(*words: object) -> int:
+        asked.append(words)
+        if len(asked) > 1:
+            return int(call(*words))
+        ctypes.set_errno(errno.EINTR)
+        return -1
+
+    monkeypatch.setattr(opening, "_call", lambda: interrupted)
+    (tmp_path / "notes").write_text("mine")
+    assert b"mine" in zlib.decompressobj(-15).decompress(packed(seen(tmp_path / "notes")).data)
+
+
 @pytest.mark.parametrize("kernel", [0, errno.ENOSYS, errno.EPERM], ids=["as it is", "older", "that forbids it"])
 def test_no_link_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: int) -> None:
     if kernel:

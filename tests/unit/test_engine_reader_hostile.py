@@ -87,13 +87,15 @@ MALFORMED: dict[str, tuple[Sessions, str]] = {
         full(member(b"multivol_snapshot/a/1", PART), member(b"multivol_snapshot/a/3", b"x")),
         "lacks its part 2",
     ),
+    "a last part missing": (full(member(b"multivol_snapshot/a/1", PART), member(b"snapshot/b")), "lacks its end"),
+    "the very last part missing": (full(member(b"multivol_snapshot/a/1", PART)), "lacks its end"),
     "a part missing between volumes": (
         [[tar(member(b"multivol_snapshot/a/1", PART)), tar(member(b"multivol_snapshot/a/3"), root=False)]],
         "lacks its part 2",
     ),
     "parts with something between": (
         full(member(b"multivol_snapshot/a/1", PART), member(b"snapshot/a!"), member(b"multivol_snapshot/a/2", b"x")),
-        "begins with its part 2",
+        "lacks its end",
     ),
     "a part without a number": (full(member(b"multivol_snapshot/a/x")), "it holds"),
     "an unknown word": (full(member(b"signature/a")), "it holds"),

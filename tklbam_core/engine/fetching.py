@@ -23,7 +23,7 @@ from .download import Wanted
 from .feed import Feed
 from .interface import FetchRequest
 from .manifest import Manifest
-from .native.restoring import NativeRestore, UnsupportedArchiveError
+from .native.restoring import NativeRestore, OverLimitError, UnsupportedArchiveError
 from .parts import Parts
 from .patience import Patience
 from .program import CommandLine, Program, launcher
@@ -65,7 +65,7 @@ class Fetching:
 
     def _everything(self) -> Fetching:
         """duplicity can be asked for one path or for all."""
-        return replace(self, request=replace(self.request, within=None))
+        return replace(self, request=replace(self.request, within=None, room=None))
 
     def _fetch(self) -> None:
         remove_stale(self.temp)
@@ -112,6 +112,8 @@ class Fetching:
                     return False
         except CacheFullError:
             return False
+        except OverLimitError:
+            raise
         except SpaceError:
             # Without what was kept there may be enough.
             kept.clear()
@@ -184,6 +186,7 @@ class Fetching:
             sessions=sessions,
             path=self.request.path,
             within=self.request.within,
+            room=self.request.room,
             destination=self.request.destination,
             secret=self.request.secret,
             place=place,

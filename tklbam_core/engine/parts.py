@@ -13,19 +13,20 @@ class Parts:
 
     below: tuple[bytes, ...] | None = None
     above: frozenset[bytes] = frozenset()
+    _inside: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, path: str | None, within: Sequence[str] | None) -> Parts:
         """`path` with what is below it; or what lies `within` these paths, and every directory on the way to them."""
         if path:
-            return cls((os.fsencode(path),))
+            return cls((os.fsencode(path),), _inside=(os.fsencode(path) + b"/",))
         if within is None:
             return cls()
         below = tuple(map(os.fsencode, within))
         above = {each[:end] for each in below for end, byte in enumerate(each) if byte == ord("/")}
-        return cls(below, frozenset(above | {b""}))
+        return cls(below, frozenset(above | {b""}), tuple(each + b"/" for each in below))
 
     def hold(self, path: bytes) -> bool:
         if self.below is None or path in self.above:
             return True
-        return any(path == each or path.startswith(each + b"/") for each in self.below)
+        return (path + b"/").startswith(self._inside)

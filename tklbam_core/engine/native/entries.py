@@ -12,6 +12,8 @@ from .tarheader import BLOCK, Header, read_header
 
 _NAME = re.compile(rb"(?:(multivol_)?(snapshot|diff)|(deleted))/(.*)", re.DOTALL)
 _CHUNK = 1 << 20
+_PIECE = 1 << 16
+"""Bytes of each of several parts of a path but the last, which is shorter (very old writers had other sizes)."""
 
 
 class Volume(NamedTuple):
@@ -119,15 +121,16 @@ class _Session:
 
     def _pieces(self, word: bytes, path: bytes) -> Iterator[bytes]:
         """The content of all the parts of a path, over as many volumes as they take."""
-        expected = 1
+        expected, first = 1, self._left
         while True:
+            ended = not first == self._left == _PIECE
             yield from self._data()
             header = self._next()
-            if header is None:
-                return
-            several, next_word, next_path, number = self._parsed(header)
+            several, next_word, next_path, number = (False, b"", b"", None) if header is None else self._parsed(header)
             expected += 1
             if not several or (next_word, next_path) != (word, path):
+                if not ended:
+                    raise self._damaged(f"{path[:200]!r} lacks its end")
                 self._pending = header
                 return
             if number != expected:

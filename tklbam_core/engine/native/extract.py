@@ -24,7 +24,7 @@ from typing import BinaryIO, NoReturn
 from ..parts import Parts
 from .decryption import Stream, UnsupportedMessageError, WrongPassphraseError, plain_text
 from .entries import DamagedVolumeError, Volume, read_sessions
-from .placing import Placer, UnsafeNameError
+from .placing import NoRoomError, Placer, UnsafeNameError
 from .tarheader import DIRECTORY
 
 AHEAD = 1 << 23
@@ -40,8 +40,8 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """`sessions` are the volumes' paths and SHA-1 ("" where not known), oldest session first; `path` is the directory
-    that becomes the destination ("": all, or what lies `within` these paths). With `asking` each volume is there only
-    once it has been asked for."""
+    that becomes the destination ("": all, or what lies `within` these paths), whose content takes at most `room` bytes.
+    With `asking` each volume is there only once it has been asked for."""
 
     sessions: Sequence[Sequence[tuple[str, str]]]
     path: str
@@ -50,12 +50,13 @@ class Order:
     own: bool
     secret: str = field(repr=False)
     within: Sequence[str] | None = None
+    room: int | None = None
     asking: bool = False
 
 
 class Failure(Exception):
-    """`kind` is one of wrong-secret, unsupported, altered, damaged, unreadable, unsafe, full,
-    disk, missing, file."""
+    """`kind` is one of wrong-secret, unsupported, altered, damaged, unreadable, unsafe, room,
+    full, disk, missing, file."""
 
     def __init__(self, kind: str, what: str, name: str = "") -> None:
         super().__init__(what)
@@ -200,7 +201,7 @@ def extract(order: Order, say: Callable[..., None], opener: Callable[[str], File
     def unread(path: bytes, why: str) -> None:
         say(unread=[_shown(path), why])
 
-    placer = Placer(Path(order.destination), order.own, Path(order.scratch), unread)
+    placer = Placer(Path(order.destination), order.own, Path(order.scratch), unread, order.room)
     count = 0
     for path, entries in read_sessions(sessions, Parts.of(order.path, order.within).hold):
         newest = entries[-1]
@@ -224,6 +225,8 @@ def main() -> None:
         voice.end(failed=failure.kind, name=failure.name, what=str(failure))
     except DamagedVolumeError as error:
         voice.end(failed="damaged", name=error.name, what=str(error))
+    except NoRoomError as error:
+        voice.end(failed="room", name="", what=str(error))
     except UnsafeNameError as error:
         voice.end(failed="unsafe", name="", what=str(error))
     except ValueError as error:

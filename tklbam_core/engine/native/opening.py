@@ -32,10 +32,12 @@ def open_without_links(place: bytes) -> int:
     """A descriptor of what lies at an absolute path. Raises OSError, with ELOOP or ENOTDIR where there is a link."""
     call = _call()
     if call is not None:
-        descriptor = call(_OPENAT2, _AT_FDCWD, place, ctypes.byref(_HOW), ctypes.sizeof(_HOW))
-        if descriptor >= 0:
-            return int(descriptor)
-        number = ctypes.get_errno()
+        number = errno.EINTR
+        while number == errno.EINTR:
+            descriptor = call(_OPENAT2, _AT_FDCWD, place, ctypes.byref(_HOW), ctypes.sizeof(_HOW))
+            if descriptor >= 0:
+                return int(descriptor)
+            number = ctypes.get_errno()
         if number not in _ABSENT:
             raise OSError(number, os.strerror(number), os.fsdecode(place))
     return _step_by_step(place)

@@ -19,6 +19,8 @@ from .tarheader import CHARACTER, DEVICE, DIRECTORY, FIFO, FILE, SYMLINK, Header
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 _LONGEST = 4096
 """Bytes of a path, which no system call takes in one piece if it has more."""
+_BLOCK = 4096
+"""Bytes by which files grow on most disks."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -27,17 +29,30 @@ class UnsafeNameError(ValueError):
     """A path that would lead out of the directory."""
 
 
+class NoRoomError(Exception):
+    """Content takes more bytes than it may."""
+
+
 class Placer:
     """Makes the paths below `destination`, in the order of their components.
 
     With `own` they get their owners, by number. `scratch` is for what deltas are applied to. `unread` is told of paths
-    that could not be made, and why.
+    that could not be made, and why. Content may take `room` bytes of a disk (None: any number), else NoRoomError is
+    raised.
     """
 
-    def __init__(self, destination: Path, own: bool, scratch: Path, unread: Callable[[bytes, str], None]) -> None:
+    def __init__(
+        self,
+        destination: Path,
+        own: bool,
+        scratch: Path,
+        unread: Callable[[bytes, str], None],
+        room: int | None = None,
+    ) -> None:
         self._own = own
         self._scratch = scratch
         self._unread = unread
+        self._room = room
         # Directories that are open: their names from the destination on, and what they get at the end.
         self._open: list[tuple[bytes, int, Header | None]] = [(b"", os.open(destination, _DIRECTORY), None)]
 
@@ -149,8 +164,10 @@ class Placer:
         descriptor = os.open(name, _NEW, 0o600, dir_fd=above)
         try:
             for data in content:
+                self._take(len(data))
                 while data:
                     data = data[os.write(descriptor, data) :]
+            self._take(-os.lseek(descriptor, 0, os.SEEK_CUR) % _BLOCK)
         except (EngineError, OSError) as error:
             if not isinstance(error, OSError) or error.errno not in _FATAL:
                 os.unlink(name, dir_fd=above)  # half a file is none
@@ -159,6 +176,13 @@ class Placer:
             self._give(descriptor, header)
         finally:
             os.close(descriptor)
+
+    def _take(self, size: int) -> None:
+        if self._room is None:
+            return
+        self._room -= size
+        if self._room < 0:
+            raise NoRoomError("there is more than there may be")
 
     def _content(self, entries: Sequence[Entry]) -> Iterator[bytes]:
         content = entries[0].chunks

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ...api.errors import CommandError, EngineError, TargetError, TklbamError
+from ...api.errors import CommandError, EngineError, SpaceError, TargetError, TklbamError
 from ...api.process import Process, start
 from ...api.progress import Progress, ProgressEvent
 from ...api.storage import Target
@@ -34,14 +34,18 @@ class UnsupportedArchiveError(EngineError):
     """An archive that duplicity and gpg may be able to read."""
 
 
+class OverLimitError(SpaceError):
+    """There is more of it than was allowed, whatever is free."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeRestore:
     """The state that `sessions` led to, from the volumes in `directory`, in `destination`, an empty directory: that of
     `path` alone, or what lies `within` these paths, unless they are None.
 
     Of each session, oldest first, the volumes that may hold something of it are named. What is `proven` to have the
-    right hash is not hashed again. `phase` is the progress events'. With a `feed` the volumes are those that it brings
-    into its directory, which it proves and tells of.
+    right hash is not hashed again. Content may take `room` bytes (None: any number). `phase` is the progress events'.
+    With a `feed` the volumes are those that it brings into its directory, which it proves and tells of.
     """
 
     target: Target
@@ -56,6 +60,7 @@ class NativeRestore:
     phase: str
     progress: Progress
     feed: Feed | None = None
+    room: int | None = None
 
     def restore(self) -> None:
         """Raises ArchiveError, UnsafePathError, SpaceError, NotInArchiveError, EngineError; UnsupportedArchiveError
@@ -67,6 +72,7 @@ class NativeRestore:
             sessions=[[self._listed(volume) for volume in session] for session in self.sessions],
             path=self.path or "",
             within=self.within,
+            room=self.room,
             destination=str(self.destination),
             scratch=str(self.place.scratch),
             own=os.geteuid() == 0,
@@ -156,6 +162,12 @@ class NativeRestore:
             return NotInArchiveError(f"the archive does not hold that path: {what}", "Check the path and the time.")
         if kind == "file":
             return EngineError(f"{what} is no directory in the archive", "Ask for the directory in which it lies.")
+        if kind == "room":
+            return OverLimitError(
+                f"what is asked for takes more than the {(self.room or 0) / 2**20:.1f} MB that are allowed"
+                f" below {self.destination}",
+                "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir.",
+            )
         if kind == "full":
             place = fullest(self.destination, self.place.path)
             return no_room(place, free_bytes(place))
