@@ -6,13 +6,13 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
+
+from tests.ports import free_port
 
 AS_ROOT = ["--user=root"] if os.geteuid() == 0 else []
 SMALL = ("--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--innodb-buffer-pool-dump-at-shutdown=OFF")
@@ -41,15 +41,13 @@ def install(directory: Path) -> Path:
 class MariaDB:
     """A server whose data lie in `directory`/data; `options` are more of mariadbd's."""
 
-    patience = 60
+    patience = 180
     """Seconds in which it must have started."""
 
     def __init__(self, directory: Path, options: tuple[str, ...] = SMALL) -> None:
         self.directory = directory
         self.socket = str(directory / "s")
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from tklbam_core.api import DatabaseReport, DumpRequest, Limits, RestoreRequest, RollbackRequest
 from tklbam_postgres import connect, plugin
 
@@ -38,12 +38,6 @@ SETTINGS = {
 
 if os.environ.get("CI"):  # where a skip is a failure
     collect_ignore = ([] if ROOT else ["test_newer.py"]) + ([] if ROOT and OLD_ROOT else ["test_older.py"])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PgCluster:
@@ -133,14 +127,12 @@ class PgCluster:
 
     def kill(self) -> None:
         """As when the machine's memory runs out: the postmaster is gone, and its children notice."""
-        pid = self.pid
-        os.kill(pid, signal.SIGKILL)
-        for _ in range(500):
-            if subprocess.run(["pgrep", "-P", str(pid)], capture_output=True).returncode and not _alive(pid):
-                break
-            time.sleep(0.02)
+        os.kill(self.pid, signal.SIGKILL)
         # Children of a killed postmaster end by themselves; a new one refuses to start until they have.
-        time.sleep(0.5)
+        end = time.monotonic() + 60
+        while any(_works_in(process, self.data) for process in Path("/proc").glob("[0-9]*")):
+            assert time.monotonic() < end, "the server's processes outlive it"
+            time.sleep(0.02)
 
     def sql(self, script: str, database: str = "postgres", stop: bool = True) -> str:
         """Runs a script (`stop`: until one of its statements fails); returns its rows, `|` between columns."""
@@ -245,12 +237,11 @@ def scratch_directory() -> Path:
     return base
 
 
-def _alive(pid: int) -> bool:
+def _works_in(process: Path, directory: Path) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return os.readlink(process / "cwd") == str(directory)
+    except OSError:  # it has ended, or is not ours
         return False
-    return True
 
 
 def unpacked(root: Path, place: Path) -> Path:
