@@ -102,7 +102,7 @@ class PgCluster:
     def start(self) -> None:
         words = " ".join(f"-c {key}='{value}'" for key, value in self.settings.items())
         with open(self.base / "log", "ab") as log:
-            subprocess.run(
+            done = subprocess.run(
                 self.as_owner(
                     [
                         *(str(self.binaries / "pg_ctl"), "-D", str(self.data), "-w", "-t", "60", "-o"),
@@ -113,8 +113,9 @@ class PgCluster:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                check=True,
+                check=False,
             )
+        assert done.returncode == 0, (self.base / "log").read_text(errors="replace")[-3000:]
 
     def stop(self) -> None:
         if (self.data / "postmaster.pid").exists():
@@ -127,10 +128,11 @@ class PgCluster:
 
     def kill(self) -> None:
         """As when the machine's memory runs out: the postmaster is gone, and its children notice."""
+        postmaster = Path("/proc", str(self.pid))
         os.kill(self.pid, signal.SIGKILL)
-        # Children of a killed postmaster end by themselves; a new one refuses to start until they have.
+        # Its children end by themselves; a new one refuses to start until they have, and somebody has noted its end.
         end = time.monotonic() + 60
-        while any(_works_in(process, self.data) for process in Path("/proc").glob("[0-9]*")):
+        while postmaster.exists() or any(_works_in(each, self.data) for each in Path("/proc").glob("[0-9]*")):
             assert time.monotonic() < end, "the server's processes outlive it"
             time.sleep(0.02)
 
