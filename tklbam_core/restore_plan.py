@@ -21,6 +21,7 @@ from .host import Host
 from .system import apt, userdb_io
 from .system.apt_plan import InstallPlan, plan_install
 from .system.packages import read_package_list
+from .system.rooted import inside
 from .system.users import MergeResult, UserDatabase, merge
 
 SHOWN = 20
@@ -167,11 +168,11 @@ def read_backup_users(extras: Path, overlay: Path | None) -> UserDatabase | None
 
     A classic backup has passwd and group among its extras, and shadow and gshadow in its overlay.
     """
-    etc = extras / "etc"
+    etc = inside(extras, "etc")
     if not (etc / "passwd").exists():
         return None
     old = userdb_io.read(etc, "the backup")
     if overlay is not None and old.shadow is None:
-        beside = userdb_io.read(overlay / "etc", "the backup")
+        beside = userdb_io.read(inside(overlay, "etc"), "the backup")
         old = replace(old, shadow=beside.shadow, gshadow=beside.gshadow)
     return old

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from .api.errors import FormatError
+from .api.errors import FormatError, UnsafePathError
 from .api.progress import Progress, silent
 from .api.storage import Target
+from .delta.safepath import show
 from .engine.interface import Engine, FetchRequest, NotInArchiveError, Session
 from .extract import copy_parts, copy_tree
 from .extras import CONF
@@ -46,6 +49,22 @@ class Source(Protocol):
     def fetch_all(self, destination: Path) -> None:
         """Fetches everything as it is into an empty directory."""
         ...
+
+
+def refuse_strange(extras: Path) -> None:
+    """Raises UnsafePathError where what is read of a backup may lead to this machine's own files, or never end."""
+    top = os.path.realpath(extras)
+    below = (os.path.join(place, name) for place, inner, names in os.walk(extras) for name in [*inner, *names])
+    for path in itertools.chain([str(extras)], below):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode) and path != str(extras) and os.path.realpath(path).startswith(f"{top}/"):
+            continue
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            what = "a link that leads out of it" if stat.S_ISLNK(mode) else "neither a file nor a directory"
+            raise UnsafePathError(
+                f"{show(os.fsencode(os.path.relpath(path, extras.parent)))} of the backup is {what}",
+                "No backup has that there: do not trust it. `restore --raw-download DIR` fetches it, to be looked at.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +106,7 @@ class ArchiveSource:
                 "the sessions there hold no TKLBAM directory",
                 "It was not made by a backup; `restore --raw-download DIR` fetches it as it is.",
             )
+        refuse_strange(extras)
         return extras
 
     def fetch_overlay(self, work: Path, within: Sequence[bytes] | None, room: int | None = None) -> Path:
@@ -141,6 +161,7 @@ class ExtractSource:
                 "the directory holds no TKLBAM/backup-conf",
                 "Name the directory that `backup --dump` or `restore --raw-download` wrote.",
             )
+        refuse_strange(extras)
         return extras
 
     def fetch_overlay(self, work: Path, within: Sequence[bytes] | None, room: int | None = None) -> Path:

@@ -195,6 +195,7 @@ def test_a_classic_key_without_a_passphrase_asks_nothing(classic: Classic, b: Ma
     b.tklbam(*words, "--limits", "/srv -/srv/a-b")
     assert b.path("/srv/a/b").read_text() == "second, longer\n"
     assert not b.path("/srv/a-b").exists()
+    assert entries(b, "shadow")["alice"][0] == ALICES_HASH
 
 
 def test_a_classic_key_refuses_a_wrong_passphrase(classic: Classic, b: Machine) -> None:

@@ -119,6 +119,28 @@ def test_a_link_that_the_backup_itself_plants_leads_nowhere(extract: Path, b: Ma
     assert (outside / "victim").read_text() == "outside\n"
 
 
+def test_a_link_in_the_place_of_accounts_shows_nobody_elses(extract: Path, b: Machine, tmp_path: Path) -> None:
+    """In the extras, which are then not believed; and in the overlay, where old backups have some of them."""
+    (tmp_path / "private").write_text("root:$6$salt$private:1::::::\n")
+    b.write("/etc/shadow", "root:*:1::::::\n", 0o640)
+    for place in ("TKLBAM/etc/shadow", "TKLBAM/etc/more/fifo"):
+        path = extract / place
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        if path.name == "fifo":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(tmp_path / "private")
+        with Unchanged(b):
+            assert_clear(b.tklbam("restore", "--quiet", str(extract), status=1), place, "do not trust")
+        path.unlink()
+    (extract / "etc").mkdir(exist_ok=True)
+    (extract / "etc/shadow").symlink_to(tmp_path / "private")
+    os.mkfifo(extract / "etc/gshadow")
+    b.tklbam("restore", "--quiet", str(extract))
+    assert "private" not in b.path("/etc/shadow").read_text()
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [

@@ -39,10 +39,11 @@ T = TypeVar("T")
 def read(etc: Path, source: str | None = None) -> UserDatabase:
     """The user database in a directory: a system's `etc`, or a backup's. `source` names it in reports.
 
-    Files that are not there are None (passwd and group: empty). Lines that make no sense are kept as odd lines.
+    Files that are not there are None (passwd and group: empty), and so is what a link out of `etc` leads to. Lines that
+    make no sense are kept as odd lines.
     Raises OSError for a file that is there and can't be read.
     """
-    return _read(lambda name: etc / name, source or str(etc))
+    return _read(lambda name: inside(etc, name), source or str(etc))
 
 
 def read_host(host: Host) -> UserDatabase:
@@ -158,9 +159,11 @@ def _policy(login_defs: bytes | None) -> IdPolicy:
 
 def _bytes(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    with open(descriptor, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
 def _attributes(path: Path) -> dict[str, bytes]:
