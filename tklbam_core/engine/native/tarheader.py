@@ -130,12 +130,12 @@ def read_header(read: Callable[[int], bytes]) -> Header | None:
             records = _pax(data)
             name, link = records.pop("path", name), records.pop("linkpath", link)
             numbers |= {key: _decimal(records[key]) for key in ("size", "uid", "gid", "mtime") if key in records}
-    if name is not None:
-        found = found._replace(name=name)
-    if link is not None:
-        found = found._replace(link=link)
+    if name is None and link is None and not numbers:
+        return found
     return _sensible(
         found._replace(
+            name=found.name if name is None else name,
+            link=found.link if link is None else link,
             size=numbers.get("size", found.size),
             uid=numbers.get("uid", found.uid),
             gid=numbers.get("gid", found.gid),
@@ -157,6 +157,7 @@ def _parse(block: bytes) -> Header:
     if block[257:263] == b"ustar\0" and block[345]:
         name = block[345:500].rstrip(b"\0") + b"/" + name
     kind = block[156:157]
+    is_device = kind in (CHARACTER, DEVICE)
     return _sensible(
         Header(
             name,
@@ -167,8 +168,8 @@ def _parse(block: bytes) -> Header:
             _number(block[124:136]),
             _number(block[136:148]),
             block[157:257].rstrip(b"\0"),
-            _number(block[329:337]),
-            _number(block[337:345]),
+            _number(block[329:337]) if is_device else 0,
+            _number(block[337:345]) if is_device else 0,
         )
     )
 
