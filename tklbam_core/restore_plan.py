@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from .context import Context
 from .databases import DatabaseOutcome, restore_databases
 from .delta.carry import CarryReader
 from .delta.coherent import USER_DATABASES, Delta
-from .delta.rules import PathRules
-from .delta.safepath import SafeRoot, is_below
+from .delta.model import Change
+from .delta.rules import PathRule, PathRules
+from .delta.safepath import SafeRoot, is_below, show
 from .delta.taken import Taken
 from .extras import BackupConf
 from .host import Host
@@ -114,6 +115,10 @@ def make_plan(
         taken = (change for change in delta if change.path.startswith(near) and plan.filter.takes(change.path))
         plan.changes = Taken(work / "changes", taken)
         count_paths(plan, host.root)
+        plan.warnings += [
+            f"the backup has no change at or below {show(rule.path)}; is it spelt right, and on the way no link?"
+            for rule in without_changes(plan.filter.rules, plan.changes)[:SHOWN]
+        ]
         plan.needed = conf.size if plan.fetched(extras) is None else 0
         old = read_backup_users(extras, None)
         plan.users = merge(old, userdb_io.read_host(host)) if old is not None else None
@@ -150,6 +155,16 @@ def count_paths(plan: RestorePlan, root: Path) -> None:
                 plan.replaced += mode is not None
                 if mode is not None and stat.S_ISDIR(mode) and len(plan.swapped) < SHOWN:
                     plan.swapped.append(change.path)
+
+
+def without_changes(rules: PathRules, changes: Iterable[Change]) -> list[PathRule]:
+    """The includes for which none of these changes was taken."""
+    waiting = [(rule, PathRules([rule])) for rule in rules.rules if rule.include]
+    for change in changes:
+        if not waiting:
+            break
+        waiting = [(rule, alone) for rule, alone in waiting if not alone.includes(change.path)]
+    return [rule for rule, _ in waiting]
 
 
 def mode_of(root: SafeRoot, path: bytes) -> int | None:

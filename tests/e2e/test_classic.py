@@ -192,7 +192,10 @@ def assert_restored(b: Machine) -> None:
 
 def test_a_classic_key_without_a_passphrase_asks_nothing(classic: Classic, b: Machine) -> None:
     words = ["restore", "--address", classic.address, "--keyfile", str(classic.open_key), "--skip-database"]
-    b.tklbam(*words, "--limits", "/srv -/srv/a-b")
+    done = b.tklbam(*words, "--quiet", "--limits", "/srv -/srv/a-b /srv/*/none")
+    assert [line for line in done.err.splitlines() if "no change" in line and "/srv/*/none" in line] == [
+        done.err.strip()
+    ]
     assert b.path("/srv/a/b").read_text() == "second, longer\n"
     assert not b.path("/srv/a-b").exists()
     assert entries(b, "shadow")["alice"][0] == ALICES_HASH
