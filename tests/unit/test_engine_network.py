@@ -15,7 +15,7 @@ import pytest
 from tests.engine_support import SECRET, tree_state
 from tests.unit.away import Away, away, size_of, stored
 from tests.unit.small_disks import tmpfs
-from tklbam_core.api import ArchiveError, ProgressEvent, Target, TargetError, UsageError
+from tklbam_core.api import ArchiveError, ProgressEvent, SpaceError, Target, TargetError, UsageError
 from tklbam_core.engine import cache, decrypt, restore_cache
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest
@@ -160,6 +160,14 @@ def test_only_volumes_that_hold_what_is_wanted_are_downloaded(away: Away, share:
     # The one volume of the increment, and the first one of the full session, which may hold the directory.
     assert away.volumes_sent() < size_of(away) // 2
     away.restore(within=("nothing",))
+
+
+def test_more_than_may_be_restored_costs_nothing_that_was_kept(away: Away) -> None:
+    assert away.whole()
+    kept, sent = away.kept_files(), away.volumes_sent()
+    with pytest.raises(SpaceError, match="allowed"):
+        away.restore(within=("srv/b",), room=200_000)
+    assert (away.kept_files(), away.volumes_sent()) == (kept, sent)
 
 
 def test_without_room_for_the_cache_a_restore_works_all_the_same(away: Away) -> None:
