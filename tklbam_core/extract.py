@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .api import process
-from .api.errors import CommandError, SpaceError, TklbamError
+from .api.errors import CommandError, TklbamError
+from .scratch import require_space
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -45,8 +46,8 @@ def copy_tree(source: Path, destination: Path, *, leave_out: str | None = None) 
 
 def copy_parts(source: Path, destination: Path, parts: Iterable[bytes], room: int | None = None) -> None:
     """Copies what is at or below the absolute paths `parts` of the tree `source`, and the directories on the way there,
-    as themselves; what is not there is passed over. Raises CommandError, and SpaceError where it takes more than `room`
-    bytes."""
+    as themselves; what is not there is passed over. Raises CommandError, and SpaceError where it takes more than is
+    free, or `room` bytes."""
     above: dict[bytes, None] = {}
     whole = []
     for part in parts:
@@ -67,12 +68,8 @@ def copy_parts(source: Path, destination: Path, parts: Iterable[bytes], room: in
             whole.append(path)
     destination.mkdir(mode=0o700, exist_ok=True)
     if whole:
-        if room is not None and (needed := sum(_size(os.fsencode(source) + b"/" + path) for path in whole)) > room:
-            raise SpaceError(
-                f"what is asked for needs {needed / 2**20:.1f} MB below {destination},"
-                f" and {room / 2**20:.1f} MB are allowed",
-                "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir.",
-            )
+        needed = sum(_size(os.fsencode(source) + b"/" + path) for path in whole)
+        require_space(destination, needed, "copying what is asked for", room)
         _copy(source, ["--no-recursion", "--", *above], destination)
         _copy(source, ["--", *whole], destination)
 

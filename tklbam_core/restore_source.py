@@ -20,7 +20,7 @@ from .api.storage import Target
 from .delta.safepath import show
 from .engine.interface import Engine, FetchRequest, NotInArchiveError, Session
 from .extract import copy_parts, copy_tree
-from .extras import CONF
+from .extras import CONF, BackupConf
 
 
 class Source(Protocol):
@@ -113,7 +113,7 @@ class ArchiveSource:
         overlay = work / "overlay"
         overlay.mkdir(mode=0o700)
         if within is None or within:
-            self._fetch(overlay, None, within, room)
+            self._fetch(overlay, None, within, room, BackupConf.read(work / "extras").size)
         shutil.rmtree(overlay / "TKLBAM", ignore_errors=True)
         return overlay
 
@@ -121,7 +121,12 @@ class ArchiveSource:
         self._fetch(destination, None)
 
     def _fetch(
-        self, destination: Path, path: str | None, within: Sequence[bytes] | None = None, room: int | None = None
+        self,
+        destination: Path,
+        path: str | None,
+        within: Sequence[bytes] | None = None,
+        room: int | None = None,
+        whole: int = 0,
     ) -> None:
         self.engine.fetch(
             self.target,
@@ -130,6 +135,7 @@ class ArchiveSource:
                 path=path,
                 within=None if within is None else tuple(os.fsdecode(each.lstrip(b"/")) for each in within),
                 room=room,
+                whole=whole,
                 time=self.session.time,  # a session stored meanwhile would not go with the extras
                 secret=self.secret,
                 progress=self.progress,

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.archive import session_times
 from tests.e2e.machine import Machine
-from tests.e2e.small import Unchanged, assert_clear, initialised, other_system, small_system
+from tests.e2e.small import Unchanged, assert_clear, conf, initialised, other_system, small_system
 from tests.e2e.unprivileged import NOBODY, as_nobody
 from tests.unit.small_disks import tmpfs
 from tklbam_core.host import Host
@@ -285,11 +285,12 @@ def test_a_disk_too_small_for_all_has_room_for_what_is_asked_for(stored: Stored,
 
 
 def test_what_is_asked_for_takes_no_more_than_it_may(stored: Stored, tmp_path: Path) -> None:
-    """So that services find room to go on."""
-    for number, source in enumerate(
-        (["--address", stored.address, "--keyfile", str(stored.key)], [str(stored.extract)])
-    ):
+    """So that services find room to go on. Of an archive, of one that duplicity reads (all of it), of an extract."""
+    archive = ["--address", stored.address, "--keyfile", str(stored.key)]
+    for number, source in enumerate((archive, archive, [str(stored.extract)])):
         made = other_system(tmp_path / str(number))
+        if number == 1:
+            conf(made, "archive-engine duplicity")
         words = ["--quiet", *source, "--limits", "/srv/big"]
         with tmpfs(made.path("/var/cache"), "4m"):
             with Unchanged(made):

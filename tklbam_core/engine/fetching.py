@@ -23,12 +23,13 @@ from .download import Wanted
 from .feed import Feed
 from .interface import FetchRequest
 from .manifest import Manifest
-from .native.restoring import NativeRestore, OverLimitError, UnsupportedArchiveError
+from .native.restoring import NativeRestore, UnsupportedArchiveError
 from .parts import Parts
 from .patience import Patience
 from .program import CommandLine, Program, launcher
 from .restore_cache import CacheFullError, RestoreCache, Stage
 from .runner import DownloadProgress, Job, run_duplicity
+from .space import OverLimitError, over_limit
 from .survey import Survey, survey
 from .walls import writable_words
 from .workspace import Workspace, remove_stale, workspace
@@ -64,7 +65,10 @@ class Fetching:
             self._everything().fetch()
 
     def _everything(self) -> Fetching:
-        """duplicity can be asked for one path or for all."""
+        """duplicity can be asked for one path or for all. Raises SpaceError where that is more than is allowed."""
+        room, whole = self.request.room, self.request.whole
+        if room is not None and whole > room:
+            raise over_limit(self.request.destination, f"needs {whole / 2**20:.1f} MB, for all must be fetched", room)
         return replace(self, request=replace(self.request, within=None, room=None))
 
     def _fetch(self) -> None:

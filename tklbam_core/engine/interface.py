@@ -138,7 +138,8 @@ class FetchRequest:
     With `path` only that subtree is fetched, and `destination` becomes it. With `within` what lies at or below these
     paths is fetched, and the directories above them; where only duplicity can read the archive, more is. Nothing is
     written outside `destination` whatever the archive says. With `fresh` all comes from the target, nothing from a
-    cache: to test the target. `room` is how many bytes what is fetched `within` paths may take (None: any number).
+    cache: to test the target. `room` is how many bytes what is fetched `within` paths may take (None: any number),
+    `whole` what all of it takes (0: not known).
     """
 
     destination: Path
@@ -146,6 +147,7 @@ class FetchRequest:
     path: str | None = None
     within: tuple[str, ...] | None = None
     room: int | None = None
+    whole: int = 0
     time: datetime | None = None
     fresh: bool = False
     progress: Progress = silent

@@ -14,6 +14,10 @@ LEAST_ROOM = 1 << 20
 """Bytes that must be free on a target before anything is sent to it."""
 
 
+class OverLimitError(SpaceError):
+    """There is more to be restored than was allowed, whatever is free."""
+
+
 def free_bytes(path: Path) -> int:
     """Bytes an ordinary write can still use on the file system of `path` (0 where that can't be told)."""
     try:
@@ -31,6 +35,14 @@ def no_room(place: object, free: int | None) -> SpaceError:
     return SpaceError(
         f"the file system of {place} is full{left}",
         "Free some space there; what was stored before is intact, and the next run cleans up after this one.",
+    )
+
+
+def over_limit(place: Path, needs: str, allowed: int) -> OverLimitError:
+    """What is asked for `needs` more bytes below `place` than are `allowed` there."""
+    return OverLimitError(
+        f"fetching what is asked for below {place} {needs}, and {allowed / 2**20:.1f} MB are allowed",
+        "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir.",
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ...api.errors import CommandError, EngineError, SpaceError, TargetError, TklbamError
+from ...api.errors import CommandError, EngineError, TargetError, TklbamError
 from ...api.process import Process, start
 from ...api.progress import Progress, ProgressEvent
 from ...api.storage import Target
@@ -22,7 +22,7 @@ from ..feed import Feed
 from ..interface import NotInArchiveError
 from ..outcome import LIMIT
 from ..program import launcher, own_program
-from ..space import free_bytes, fullest, no_room
+from ..space import free_bytes, fullest, no_room, over_limit
 from ..walls import refused, writable_words
 from ..workspace import Workspace
 from .extract import Order
@@ -32,10 +32,6 @@ _PROGRAM = "from tklbam_core.engine.native.extract import main; main()"
 
 class UnsupportedArchiveError(EngineError):
     """An archive that duplicity and gpg may be able to read."""
-
-
-class OverLimitError(SpaceError):
-    """There is more of it than was allowed, whatever is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,11 +159,7 @@ class NativeRestore:
         if kind == "file":
             return EngineError(f"{what} is no directory in the archive", "Ask for the directory in which it lies.")
         if kind == "room":
-            return OverLimitError(
-                f"what is asked for takes more than the {(self.room or 0) / 2**20:.1f} MB that are allowed"
-                f" below {self.destination}",
-                "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir.",
-            )
+            return over_limit(self.destination, "needs more", self.room or 0)
         if kind == "full":
             place = fullest(self.destination, self.place.path)
             return no_room(place, free_bytes(place))
