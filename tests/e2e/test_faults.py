@@ -300,6 +300,17 @@ def test_what_is_asked_for_takes_no_more_than_it_may(stored: Stored, tmp_path: P
         assert made.path("/srv/big").read_bytes() == stored.machine.path("/srv/big").read_bytes()
 
 
+def test_a_disk_too_small_for_what_is_to_be_done(stored: Stored, tmp_path: Path) -> None:
+    """The list of it is kept there."""
+    shutil.copytree(stored.extract, tmp_path / "extract", symlinks=True)
+    with (tmp_path / "extract/TKLBAM/fsdelta").open("a") as delta:
+        delta.writelines(f"d\t/srv/{'x' * 200}{number:07}\n" for number in range(10_000))
+    made = other_system(tmp_path / "b")
+    with tmpfs(made.path("/var/cache"), "1m"), Unchanged(made):
+        done = made.tklbam("restore", "--quiet", str(tmp_path / "extract"), "--limits", "/srv", status=1)
+        assert_clear(done, "no space left for", str(made.path("/var/cache")))
+
+
 def test_a_disk_too_small_for_what_is_replaced_is_told_before_anything_changes(stored: Stored, tmp_path: Path) -> None:
     made = other_system(tmp_path / "b")
     made.write("/srv/big", os.urandom(4 << 20))
