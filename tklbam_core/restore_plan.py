@@ -76,11 +76,11 @@ class RestorePlan:
     warnings: list[str] = field(default_factory=list)
 
     def fetched(self, extras: Path) -> tuple[bytes, ...] | None:
-        """Paths of the overlay that are needed with what is below them, None for all of it."""
-        bounds = self.filter.bounds if self.overlay else ()
-        if bounds is None or not (extras / "etc/passwd").exists() or (extras / "etc/shadow").exists():
-            return bounds
-        return (*bounds, *sorted(USER_DATABASES))  # a classic backup has some of these in its overlay
+        """Paths of the overlay, maybe with globs, that are needed with what is below them, None for all of it."""
+        named = self.filter.rules.named if self.overlay else ()
+        if named is None or not (extras / "etc/passwd").exists() or (extras / "etc/shadow").exists():
+            return named
+        return (*named, *sorted(USER_DATABASES))  # a classic backup has some of these in its overlay
 
 
 def make_plan(
@@ -116,7 +116,7 @@ def make_plan(
         plan.changes = Taken(work / "changes", taken)
         count_paths(plan, host.root)
         plan.warnings += [
-            f"the backup has no change at or below {show(rule.path)}; is it spelt right, and on the way no link?"
+            f"limit {show(rule.path)}: the backup has no change there; check its spelling (no link is followed to it)"
             for rule in without_changes(plan.filter.rules, plan.changes)[:SHOWN]
         ]
         plan.needed = conf.size if plan.fetched(extras) is None else 0

@@ -17,6 +17,7 @@ from typing import Protocol
 from .api.errors import FormatError, UnsafePathError
 from .api.progress import Progress, silent
 from .api.storage import Target
+from .delta.rules import PathRule, PathRules
 from .delta.safepath import show
 from .engine.interface import Engine, FetchRequest, NotInArchiveError, Session
 from .extract import copy_parts, copy_tree
@@ -42,8 +43,8 @@ class Source(Protocol):
 
     def fetch_overlay(self, work: Path, within: Sequence[bytes] | None, room: int | None = None) -> Path:
         """Fetches the changed files into a tree that the restore may move files out of; returns it. `within` are the
-        absolute paths at or below which lies all that is needed, None for everything; they may take `room` bytes there
-        (None: any number). Raises SpaceError."""
+        absolute paths, maybe with globs, at or below which lies all that is needed, None for everything; they may take
+        `room` bytes there (None: any number). Raises SpaceError."""
         ...
 
     def fetch_all(self, destination: Path) -> None:
@@ -175,7 +176,8 @@ class ExtractSource:
         if within is None:
             copy_tree(self.directory, overlay, leave_out="TKLBAM")
         else:
-            copy_parts(self.directory, overlay, within, room)
+            bounds = PathRules(PathRule(True, path) for path in within).bounds
+            copy_parts(self.directory, overlay, bounds or (), room)
         return overlay
 
     def fetch_all(self, destination: Path) -> None:

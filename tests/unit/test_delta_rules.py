@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tklbam_core.api.errors import FormatError, UsageError
 from tklbam_core.delta.rules import PathRule, PathRules
+from tklbam_core.engine.parts import Parts
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,27 @@ def test_rules_decide_as_the_plain_definition(listed: list[PathRule], asked: lis
         assert rules.includes(path) == naive_includes(rules, path), (rules, path)
         if rules.includes(path):
             assert any(path == each or path.startswith(each.rstrip(b"/") + b"/") for each in bounds), (rules, path)
+
+
+@given(st.lists(st.builds(PathRule, st.booleans(), paths_of_rules), max_size=5), st.lists(paths, max_size=10))
+@settings(max_examples=400, deadline=None)
+def test_what_rules_take_is_fetched_with_the_directories_it_lies_in(listed: list[PathRule], asked: list[bytes]) -> None:
+    rules = PathRules(listed)
+    named = rules.named
+    parts = Parts.of(None, None if named is None else [os.fsdecode(path.lstrip(b"/")) for path in named])
+    for path in asked:
+        if rules.includes(path):
+            for end in [at for at, byte in enumerate(path) if byte == ord("/")] + [len(path)]:
+                assert parts.hold(path[1:end]), (rules, path, path[:end])
+
+
+def test_little_else_is_fetched() -> None:
+    parts = Parts.of(None, ["srv/*/x", "etc/a", "home/[!a]?/.ssh", "opt/[/b"])
+    wanted = [b"", b"srv", b"srv/a", b"srv/a/x/y", b"etc", b"etc/a/b", "home/bü/.ssh/k".encode(), b"opt/[/b"]
+    assert all(map(parts.hold, wanted))
+    others = [b"srv/a/y", b"srv/a/y/x", b"etc/b", b"home/bc/k", b"home/bcde12345/.ssh/k", b"opt/c", b"var"]
+    assert not any(map(parts.hold, others))
+    assert parts.below == (b"srv", b"etc/a", b"home", b"opt/[/b")
 
 
 def test_bounds_are_the_directories_that_rules_lead_to() -> None:

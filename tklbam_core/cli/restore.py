@@ -314,6 +314,11 @@ def as_json(summary: RestoreSummary, source: Source) -> dict[str, Any]:
             for each in report.databases
         ],
         "missing": summary.missing,
-        "warnings": summary.warnings,
+        # What the plan says of databases, doing it says again.
+        "warnings": [
+            *plan.warnings,
+            *([*plan.databases.warnings, *plan.databases.missing] if summary.simulated else []),
+            *summary.warnings,
+        ],
         "seconds": round(summary.seconds, 3),
     }

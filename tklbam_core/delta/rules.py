@@ -130,6 +130,11 @@ class PathRules:
                 found.append(path)
         return tuple(found)
 
+    @property
+    def named(self) -> tuple[bytes, ...] | None:
+        """Paths, maybe with globs, at or below which lies all that the rules let through; None as `bounds`."""
+        return None if self.bounds is None else tuple(rule.path for rule in self.rules if rule.include)
+
     def includes(self, path: bytes) -> bool:
         """Whether the rules, as a filter, let this absolute path through."""
         if self._filter is None:

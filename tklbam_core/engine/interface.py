@@ -136,10 +136,10 @@ class FetchRequest:
     """Fetch the state at `time` (None: the latest) into `destination`, an empty directory.
 
     With `path` only that subtree is fetched, and `destination` becomes it. With `within` what lies at or below these
-    paths is fetched, and the directories above them; where only duplicity can read the archive, more is. Nothing is
-    written outside `destination` whatever the archive says. With `fresh` all comes from the target, nothing from a
-    cache: to test the target. `room` is how many bytes what is fetched `within` paths may take (None: any number),
-    `whole` what all of it takes (0: not known).
+    paths, which may hold globs, is fetched, and the directories above them; where only duplicity can read the archive,
+    more is. Nothing is written outside `destination` whatever the archive says. With `fresh` all comes from the target,
+    nothing from a cache: to test the target. `room` is how many bytes what is fetched `within` paths may take (None:
+    any number), `whole` what all of it takes (0: not known).
     """
 
     destination: Path
