@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from .api.errors import SpaceError
+from .engine.workspace import locked_directory, remove_stale, temporary_directory
 
+PREFIX = "tklbam-scratch-"
 ELSEWHERE = "Make room there, or name another directory with --restore-cache-dir."
 
 
 @contextlib.contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """A private directory below the system's temporary one (`TMPDIR` moves it)."""
-    with tempfile.TemporaryDirectory(prefix="tklbam-") as name:
-        yield Path(name)
+    """A private directory below the system's temporary one (`TMPDIR` moves it). What killed runs left there is removed
+    first. Raises SpaceError."""
+    remove_stale(None, PREFIX)
+    with locked_directory(temporary_directory(None), PREFIX) as (path, _):
+        yield path
 
 
 @contextlib.contextmanager

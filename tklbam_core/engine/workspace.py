@@ -58,10 +58,10 @@ def temporary_directory(temp: Path | None) -> Path:
 @contextlib.contextmanager
 def workspace(temp: Path | None) -> Iterator[Workspace]:
     """Makes the scratch place and removes it. Raises SpaceError where the file system is full."""
-    with _locked_directory(temporary_directory(temp)) as (path, lock), contextlib.ExitStack() as more:
+    with locked_directory(temporary_directory(temp)) as (path, lock), contextlib.ExitStack() as more:
         gnupg = path / "gnupg"
         if len(str(gnupg)) > _LONGEST:
-            gnupg, _ = more.enter_context(_locked_directory(SHORT))
+            gnupg, _ = more.enter_context(locked_directory(SHORT))
         else:
             gnupg.mkdir(mode=0o700)
         place = Workspace(path, lock, gnupg)
@@ -72,9 +72,11 @@ def workspace(temp: Path | None) -> Iterator[Workspace]:
 
 
 @contextlib.contextmanager
-def _locked_directory(parent: Path) -> Iterator[tuple[Path, int]]:
+def locked_directory(parent: Path, prefix: str = PREFIX) -> Iterator[tuple[Path, int]]:
+    """A private directory below `parent`, and its lock; where this process is killed, `remove_stale` removes it later.
+    Raises SpaceError."""
     try:
-        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     except OSError as error:
         raise SpaceError(
             f"no temporary file can be made in {parent}: {error.strerror}",
@@ -104,11 +106,11 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def remove_stale(temp: Path | None) -> list[str]:
+def remove_stale(temp: Path | None, prefix: str = PREFIX) -> list[str]:
     """Removes what killed runs left under the temporary directory; says what. Those in use are left alone."""
     said = []
     places = {temporary_directory(temp), SHORT}
-    for path in sorted(path for place in places for path in place.glob(PREFIX + "*")):
+    for path in sorted(path for place in places for path in place.glob(prefix + "*")):
         try:
             status = path.lstat()
         except OSError:
