@@ -39,11 +39,6 @@ class PathFilter:
     own: tuple[bytes, ...]
     gone: frozenset[str] = frozenset()
 
-    @property
-    def bounds(self) -> tuple[bytes, ...] | None:
-        """Paths at or below which lies all that it takes, None where that is anywhere."""
-        return self.rules.bounds
-
     def takes(self, path: bytes) -> bool:
         if not self.rules.includes(path):
             return False
@@ -111,7 +106,8 @@ def make_plan(
             )
         delta = Delta(extras / "fsdelta", CarryReader(extras))
         # Of a large delta limits take little, and the first bytes of a path settle most of it.
-        near = (b"/",) if plan.filter.bounds is None else plan.filter.bounds
+        bounds = plan.filter.rules.bounds
+        near = (b"/",) if bounds is None else bounds
         taken = (change for change in delta if change.path.startswith(near) and plan.filter.takes(change.path))
         plan.changes = Taken(work / "changes", taken)
         count_paths(plan, host.root)

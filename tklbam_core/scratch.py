@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .api.errors import SpaceError
+from .engine.space import ALLOW_MORE
 from .engine.workspace import locked_directory, remove_stale, temporary_directory
 
 PREFIX = "tklbam-scratch-"
@@ -55,5 +56,5 @@ def require_space(place: Path, needed: int, what: str, limit: int | None = None,
     if limit is not None and limit < needed:
         raise SpaceError(
             f"{what} needs {needed / 2**20:.1f} MB below {place}, and {limit / 2**20:.1f} MB are allowed",
-            "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir.",
+            ALLOW_MORE,
         )

@@ -21,8 +21,8 @@ from tests.engine_support import SECRET, Lab, noise, tree_state
 from tklbam_core.engine.duplicity import DuplicityEngine
 from tklbam_core.engine.interface import FetchRequest
 from tklbam_core.engine.native import librsync, workers
-from tklbam_core.engine.native.members import PIECE, Member, Packer
-from tklbam_core.engine.native.tarheader import END
+from tklbam_core.engine.native.members import Member, Packer
+from tklbam_core.engine.native.tarheader import END, PIECE
 
 SIZES = [0, 1, 511, 512, 513, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 5 * PIECE + 7, 2_500_000]
 KINDS = ["file", "large", "directory", "link", "fifo", "device", "socket", "nothing"]

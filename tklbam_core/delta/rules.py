@@ -158,13 +158,18 @@ class PathRules:
 def _literal(path: bytes) -> bytes:
     """The path up to its first glob."""
     names = components(path)
-    return b"/" + b"/".join(names[: next((place for place, name in enumerate(names) if is_glob(name)), len(names))])
+    return b"/" + b"/".join(names[: _literal_count(names)])
+
+
+def _literal_count(names: list[bytes]) -> int:
+    """How many names come before the first glob: all where there is none."""
+    return next((place for place, name in enumerate(names) if is_glob(name)), len(names))
 
 
 def _resolve_parents(base: bytes, path: bytes) -> bytes:
     names = components(path)
-    literal = next((place for place, name in enumerate(names) if is_glob(name)), len(names) - 1)
-    parents, rest = names[: max(literal, 0)], names[max(literal, 0) :]
+    literal = max(0, min(_literal_count(names), len(names) - 1))
+    parents, rest = names[:literal], names[literal:]
     resolved = resolve_inside(base, parents)
     if resolved is None:
         return path

@@ -12,6 +12,7 @@ from .interface import WriteRequest
 
 LEAST_ROOM = 1 << 20
 """Bytes that must be free on a target before anything is sent to it."""
+ALLOW_MORE = "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir."
 
 
 class OverLimitError(SpaceError):
@@ -41,8 +42,7 @@ def no_room(place: object, free: int | None) -> SpaceError:
 def over_limit(place: Path, needs: str, allowed: int) -> OverLimitError:
     """What is asked for `needs` more bytes below `place` than are `allowed` there."""
     return OverLimitError(
-        f"fetching what is asked for below {place} {needs}, and {allowed / 2**20:.1f} MB are allowed",
-        "Allow more with --restore-cache-size, or name another directory with --restore-cache-dir.",
+        f"fetching what is asked for below {place} {needs}, and {allowed / 2**20:.1f} MB are allowed", ALLOW_MORE
     )
 
 

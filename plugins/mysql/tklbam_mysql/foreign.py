@@ -25,7 +25,7 @@ _UCA14 = re.compile(r"(utf8mb[34]|utf8)_uca1400_(nopad_)?(a[is]_c[is])")
 _SINCE_8 = re.compile(r" ?/\*![89]\d{4} (.*?) ?\*/")
 _BARE_TIMESTAMP = re.compile(r"^  `(?:[^`]|``)*` timestamp(?:\(\d\))? NOT NULL(?!(?: INVISIBLE)? DEFAULT)", re.M)
 _MEANS_NOTHING = re.compile(r"(?:DEFAULT )?ENCRYPTION='N'")
-_DATABASE_COMMENT = re.compile(r" COMMENT '(?:[^'\\]|\\.|'')*'")
+_DATABASE_COMMENT = re.compile(rf" COMMENT {LITERAL}")
 _MODES_GONE = frozenset({"NO_AUTO_CREATE_USER", "NO_KEY_OPTIONS", "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS"})
 """Modes that MySQL 8 knows no longer, without which nothing stored means anything else."""
 _NEVER_MARIADB = frozenset({"TIME_TRUNCATE_FRACTIONAL"})

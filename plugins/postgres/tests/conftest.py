@@ -336,41 +336,42 @@ def make_cluster(pg_template: Path) -> Callable[..., Any]:
     return make
 
 
+@contextlib.contextmanager
+def _programs(root: str | None, needed: str) -> Iterator[Path]:
+    """The programs of an unpacked root, for the length of a block; `needed` says what to do where none is named."""
+    if not root:
+        pytest.skip(needed)
+    place = scratch_directory()
+    try:
+        yield unpacked(Path(root), place)
+    finally:
+        shutil.rmtree(place)
+
+
 @pytest.fixture(scope="session")
 def newer() -> Iterator[PgCluster]:
     """A server of a newer major version, whose programs our code finds beside the installed ones."""
-    if not ROOT:
-        pytest.skip(
-            "TKLBAM_POSTGRES_ROOT names no Debian root with a newer PostgreSQL: "
-            "tests/make-server-root trixie DIRECTORY postgresql-17"
-        )
-    place = scratch_directory()
-    try:
-        binaries = unpacked(Path(ROOT), place)
+    needed = (
+        "TKLBAM_POSTGRES_ROOT names no Debian root with a newer PostgreSQL: "
+        "tests/make-server-root trixie DIRECTORY postgresql-17"
+    )
+    with _programs(ROOT, needed) as binaries:
         installed = binaries.parent.parent
         (installed / BINARIES.parent.name).symlink_to(BINARIES.parent)
         with pytest.MonkeyPatch.context() as patch, template(binaries) as data, server(data, binaries) as cluster:
             patch.setattr(connect, "PROGRAMS", installed)
             yield cluster
-    finally:
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="session")
 def oldest() -> Iterator[PgCluster]:
     """A server of an older major version."""
-    if not OLD_ROOT:
-        pytest.skip(
-            "TKLBAM_OLD_POSTGRES_ROOT names no Debian root with an older PostgreSQL: "
-            "tests/make-server-root bullseye DIRECTORY postgresql-13"
-        )
-    place = scratch_directory()
-    try:
-        binaries = unpacked(Path(OLD_ROOT), place)
-        with template(binaries) as data, server(data, binaries) as cluster:
-            yield cluster
-    finally:
-        shutil.rmtree(place)
+    needed = (
+        "TKLBAM_OLD_POSTGRES_ROOT names no Debian root with an older PostgreSQL: "
+        "tests/make-server-root bullseye DIRECTORY postgresql-13"
+    )
+    with _programs(OLD_ROOT, needed) as binaries, template(binaries) as data, server(data, binaries) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from .signatures import order_of
-from .tarheader import BLOCK, Header, read_header
+from .tarheader import BLOCK, PIECE, Header, read_header
 
 _NAME = re.compile(rb"(?:(multivol_)?(snapshot|diff)|(deleted))/(.*)", re.DOTALL)
 _CHUNK = 1 << 20
-_PIECE = 1 << 16
-"""Bytes of each of several parts of a path but the last, which is shorter (very old writers had other sizes)."""
 
 
 class Volume(NamedTuple):
@@ -123,7 +121,7 @@ class _Session:
         """The content of all the parts of a path, over as many volumes as they take."""
         expected, first = 1, self._left
         while True:
-            ended = not first == self._left == _PIECE
+            ended = not first == self._left == PIECE
             yield from self._data()
             header = self._next()
             several, next_word, next_path, number = (False, b"", b"", None) if header is None else self._parsed(header)

@@ -15,10 +15,8 @@ from typing import NamedTuple
 
 from . import deflate, librsync
 from .opening import open_without_links
-from .tarheader import FILE, format_header, padding
+from .tarheader import FILE, PIECE, format_header, padding
 
-PIECE = 1 << 16
-"""Bytes of content in a member, at most: a shorter one is taken for the last."""
 READ = 1 << 20
 _GONE = (errno.ENOENT, errno.ENOTDIR)
 

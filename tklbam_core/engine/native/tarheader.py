@@ -13,6 +13,8 @@ from typing import NamedTuple
 BLOCK = 512
 END = bytes(2 * BLOCK)
 """What ends an archive."""
+PIECE = 1 << 16
+"""Bytes of content in a member, at most: a shorter one is taken for the last (very old writers had other sizes)."""
 FILE, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO = b"0", b"2", b"3", b"4", b"5", b"6"
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
 _LARGEST_ID, _LARGEST_SIZE = 0o7777777, 0o77777777777
